@@ -1,0 +1,14 @@
+//! The storage port of lockd and its adapters.
+//!
+//! A store is two things: an [`Engine`], an ordered key-value database whose batches are atomic and durable, and
+//! [`Blobs`], immutable byte streams beside it. Everything the product remembers is a record in the engine; values too
+//! large for a batch are blobs that are durable *before* the batch that makes them reachable.
+//!
+//! Nothing in this crate knows what a lease is.
+
+mod port;
+
+pub use port::{
+    Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry, Progress,
+    Snapshot, StoreError,
+};
