@@ -9,6 +9,6 @@
 mod port;
 
 pub use port::{
-    Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry, Progress,
-    Snapshot, StoreError,
+    Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry,
+    Progress, Snapshot, StoreError,
 };
