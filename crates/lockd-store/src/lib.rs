@@ -6,9 +6,15 @@
 //!
 //! Nothing in this crate knows what a lease is.
 
+mod key_range;
+pub mod mem;
+mod open;
 mod port;
+mod url;
 
+pub use open::{Durability, Opened, Options, open};
 pub use port::{
     Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry,
     Progress, Snapshot, StoreError,
 };
+pub use url::{Place, StoreUrl};
