@@ -10,6 +10,7 @@ pub mod disk;
 mod key_range;
 pub mod mem;
 mod open;
+pub mod orphan;
 mod port;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;

@@ -1,5 +1,7 @@
 //! The conformance suite against the adapters of this crate.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use lockd_store::suite::{Fixture, Memory};
 use lockd_store::{Opened, Options, open};
 use tempfile::TempDir;
