@@ -137,6 +137,9 @@ pub(crate) fn durability(settings: &Settings) -> String {
     if settings.endpoint.is_some() {
         return "unknown: the server was not started by this run".to_owned();
     }
+    if settings.task == Task::EtcdLock {
+        return "fsync before each answer (etcd's default)".to_owned();
+    }
     let encryption = if settings.bundle.is_some() { "encrypted" } else { "plaintext" };
     let sync = match &settings.store {
         Store::Memory => "none: memory".to_owned(),

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 struct Key {
     token: i64,
-    held: bool,
+    held_until: Option<Instant>,
     state: Vec<u8>,
     staged: Option<Vec<u8>>,
     waiters: VecDeque<oneshot::Sender<()>>,
@@ -27,22 +28,31 @@ struct World {
 
 /// Serves until the test process ends. Every `refuse_every`th update is refused; 0 refuses none.
 pub(crate) fn start(refuse_every: u64) -> SocketAddr {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            let world = Rc::new(RefCell::new(World { refuse_every, ..World::default() }));
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                socket.set_nodelay(true).unwrap();
-                tokio::task::spawn_local(serve(socket, Rc::clone(&world)));
-            }
-        });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || run(listener, refuse_every));
+    address
+}
+
+pub(crate) fn run(listener: std::net::TcpListener, refuse_every: u64) {
+    listener.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let listener = TcpListener::from_std(listener).unwrap();
+        let world = Rc::new(RefCell::new(World { refuse_every, ..World::default() }));
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            socket.set_nodelay(true).unwrap();
+            tokio::task::spawn_local(serve(socket, Rc::clone(&world)));
+        }
     });
-    told.recv().unwrap()
+}
+
+impl Key {
+    fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| until > Instant::now())
+    }
 }
 
 async fn serve(mut socket: TcpStream, world: Rc<RefCell<World>>) {
@@ -93,13 +103,14 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
         query.split('&').find_map(|pair| pair.strip_prefix("key=")).unwrap_or_default().to_owned()
     });
     let token = header(head, "x-fencing-token").map(|value| value.parse::<i64>().unwrap());
+    let until = Instant::now() + Duration::from_secs(json["ttl_seconds"].as_u64().unwrap_or(30));
     match path {
         "/healthz" => (200, Vec::new()),
         "/v1/acquire" => {
             let turn = {
                 let mut world = world.borrow_mut();
                 let entry = world.keys.entry(key.clone()).or_default();
-                if entry.held {
+                if entry.is_held() {
                     if json["block_seconds"] == -1 {
                         return (409, b"{\"error\":\"waiting\"}\n".to_vec());
                     }
@@ -107,7 +118,7 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
                     entry.waiters.push_back(turn);
                     Some(wait)
                 } else {
-                    entry.held = true;
+                    entry.held_until = Some(until);
                     None
                 }
             };
@@ -117,6 +128,7 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
             let mut world = world.borrow_mut();
             let entry = world.keys.get_mut(&key).unwrap();
             entry.token += 1;
+            entry.held_until = Some(until);
             let answer = format!(
                 "{{\"lease_id\":\"l{0}\",\"txn_id\":\"t{0}\",\"fencing_token\":{0},\"key\":\"{key}\"}}\n",
                 entry.token
@@ -128,13 +140,13 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
             if path == "/v1/update" {
                 world.updates += 1;
                 if world.refuse_every > 0 && world.updates.is_multiple_of(world.refuse_every) {
-                    world.keys.get_mut(&key).unwrap().held = false;
+                    world.keys.get_mut(&key).unwrap().held_until = None;
                     return (507, b"{\"error\":\"out_of_space\"}\n".to_vec());
                 }
             }
             let entry = world.keys.entry(key).or_default();
             let lease = json["lease_id"].as_str().or_else(|| header(head, "x-lease-id")).unwrap_or_default();
-            if !entry.held || token != Some(entry.token) || lease != format!("l{}", entry.token) {
+            if !entry.is_held() || token != Some(entry.token) || lease != format!("l{}", entry.token) {
                 return (403, b"{\"error\":\"lease_required\"}\n".to_vec());
             }
             if path == "/v1/update" {
@@ -147,7 +159,7 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
                 }
                 match entry.waiters.pop_front() {
                     Some(next) => next.send(()).unwrap(),
-                    None => entry.held = false,
+                    None => entry.held_until = None,
                 }
             }
             (200, b"{}\n".to_vec())
