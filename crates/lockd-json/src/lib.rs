@@ -10,9 +10,11 @@
 mod automaton;
 mod compact;
 mod invalid;
+mod lanes;
 mod nesting;
 mod object;
 mod text;
+mod walk;
 mod write;
 
 pub use compact::{Compactor, Limits, compact};
