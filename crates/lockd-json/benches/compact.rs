@@ -23,7 +23,7 @@ fn records(length: usize) -> Value {
         let record = serde_json::json!({
             "id": format!("{seed:016x}"),
             "sequence": n,
-            "customer": {"name": "Müller & Söhne", "email": format!("c{n}@example.com"), "active": n % 3 == 0},
+            "customer": {"name": "Müller & Söhne", "email": format!("c{n}@example.com"), "active": n.is_multiple_of(3)},
             "status": status[(n % 3) as usize],
             "total": n as f64 / 100.0,
             "discount": null,

@@ -8,7 +8,9 @@
 //! Nothing here builds a document tree, recurses on the native stack or knows about HTTP and leases.
 
 mod automaton;
+mod carry;
 mod compact;
+mod cursor;
 mod invalid;
 mod lanes;
 mod nesting;

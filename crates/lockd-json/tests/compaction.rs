@@ -1,5 +1,7 @@
 //! Random documents, random whitespace, random damage and random bytes through the compactor.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
 #[path = "properties/compact.rs"]
 mod compact;
 
