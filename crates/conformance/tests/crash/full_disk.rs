@@ -11,7 +11,10 @@ use lockd_conformance::server::{Launch, Server, Store};
 
 use crate::ledger::{Ledger, Sizes, Stop, audit_all};
 
-const SIZES: Sizes = Sizes { document: 20_000, attachment: 100_000 };
+/// Documents and attachments beside the journal.
+const LARGE: Sizes = Sizes { document: 200_000, attachment: 200_000 };
+/// Everything goes through the journal.
+const SMALL: Sizes = Sizes { document: 400, attachment: 400 };
 
 /// A small file system of its own, unmounted in the end.
 struct Mount {
@@ -67,23 +70,32 @@ fn fill(directory: &Path, leave: u64) -> PathBuf {
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let Some(mount) = Mount::new("a_full_disk_loses_nothing", "size=512m") else { return };
+    run_out_of_room("a_full_disk_loses_nothing", LARGE);
+}
+
+#[test]
+fn a_journal_without_room_loses_nothing() {
+    run_out_of_room("a_journal_without_room_loses_nothing", SMALL);
+}
+
+fn run_out_of_room(test: &str, sizes: Sizes) {
+    let Some(mount) = Mount::new(test, "size=512m") else { return };
     let store = Store::At(mount.path().join("store"));
     let mut server = Launch::on(store).start();
     let client = server.client();
     let mut ledgers: Vec<Ledger> = (0..6).map(|n| Ledger::new(&format!("full{n}"))).collect();
     for ledger in &mut ledgers {
         for _ in 0..3 {
-            ledger.round(&client, SIZES).expect("a round of work");
+            ledger.round(&client, sizes).expect("a round of work");
         }
     }
-    let filler = fill(mount.path(), 2 << 20);
+    let filler = fill(mount.path(), 1 << 20);
 
     // Work until a write fails. Space that the store had allocated before may carry it some way.
     let mut failed = None;
-    'working: for _ in 0..4000 {
+    'working: for _ in 0..20_000 {
         for (number, ledger) in ledgers.iter_mut().enumerate() {
-            match ledger.round(&client, SIZES) {
+            match ledger.round(&client, sizes) {
                 Ok(()) => {}
                 Err(Stop::Gone) => {
                     failed = Some(number);
@@ -123,7 +135,7 @@ fn a_full_disk_loses_nothing() {
         panic!("{why}\nlog of the server:\n{}", server.log.text());
     }
     for ledger in ledgers.iter_mut().filter(|ledger| !ledger.is_unusable()) {
-        ledger.round(&client, SIZES).expect("work goes on once there is room");
+        ledger.round(&client, sizes).expect("work goes on once there is room");
     }
     server.stop();
 }
