@@ -37,9 +37,12 @@ impl Listen {
                 "listen address {text:?} {what}; write host:port, such as 127.0.0.1:9341, [::1]:9341 or :9341"
             )
         };
+        if text.contains('/') {
+            return Err(invalid("is a path, which needs --listen-proto unix"));
+        }
         let (host, port) = text.trim().rsplit_once(':').ok_or_else(|| invalid("has no port"))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if bare.is_none() && host.contains([':', '[', ']', '/', ' ']) {
+        if bare.is_none() && host.contains([':', '[', ']', ' ']) {
             return Err(invalid("is not host:port"));
         }
         let host = bare.unwrap_or(host);

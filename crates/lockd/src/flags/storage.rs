@@ -6,6 +6,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "store",
         section: Section::Storage,
+        placeholder: "URL",
         kind: Kind::Text(|settings, text| settings.store = text),
         help: "Where everything is kept: disk:///var/lib/lockd for a directory, mem:// for memory only. Required.",
         ..Flag::SERVER
@@ -40,6 +41,7 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "default-namespace",
         short: Some('n'),
         section: Section::Limits,
+        placeholder: "NAME",
         kind: Kind::Text(|settings, text| settings.default_namespace = text),
         default: "default",
         help: "Namespace of requests that name none.",
