@@ -82,24 +82,26 @@ impl Listen {
 
     /// Addresses to try, best first; looks names up. Empty for a unix socket.
     ///
-    /// Every interface is `[::]` and, for machines without IPv6, `0.0.0.0`.
+    /// Every interface is `[::]` and, for machines without IPv6, `0.0.0.0`. Of a name's addresses those of IPv4 come
+    /// first, since that is what clients of `localhost` try.
     pub fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
         let Listen::Tcp { host, port, family } = self else {
             return Ok(Vec::new());
         };
-        let addresses: Vec<SocketAddr> = if host.is_empty() {
+        let mut addresses: Vec<SocketAddr> = if host.is_empty() {
             vec![(Ipv6Addr::UNSPECIFIED, *port).into(), (Ipv4Addr::UNSPECIFIED, *port).into()]
         } else {
             (host.as_str(), *port).to_socket_addrs()?.collect()
         };
-        Ok(addresses
-            .into_iter()
-            .filter(|address| match family {
-                Family::Any => true,
-                Family::V4 => address.is_ipv4(),
-                Family::V6 => address.is_ipv6(),
-            })
-            .collect())
+        addresses.retain(|address| match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        });
+        if !host.is_empty() {
+            addresses.sort_by_key(SocketAddr::is_ipv6);
+        }
+        Ok(addresses)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What users read is made from the flag tables; the copies in the repository must not drift from them. After changing
 //! a flag, run this test with UPDATE_GOLDEN=1 and look at the difference.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests share is part of the tests")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! The built program as scripts see it: exit codes, and what goes to stdout and stderr. Names that start with `cli_`
 //! carry the number of the line of the contract's checklist that they prove.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests share is part of the tests")]
+
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Stopping by signal, in a process of its own: this test starts itself once more to be that process.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests share is part of the tests")]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};

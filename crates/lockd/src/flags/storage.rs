@@ -32,9 +32,10 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "state-cache-bytes",
         section: Section::Storage,
-        kind: Kind::Size(|settings, bytes| settings.state_cache_bytes = bytes),
+        kind: Kind::Size(|_, _| {}),
         default: "64MiB",
-        help: "Memory for documents read from disk. 0 keeps as little as possible.",
+        help: "Memory for documents read from disk.",
+        effect: Effect::NoneHere("the cache of a disk store has a fixed size of 64 MiB"),
         ..Flag::SERVER
     },
     Flag {
