@@ -24,8 +24,6 @@ pub struct ServerConfig {
     pub disk_durability: DiskDurability,
     /// Most changes that share one sync.
     pub commit_max_ops: usize,
-    /// Memory for documents read from disk, in bytes; 0 keeps as little as possible.
-    pub state_cache_bytes: u64,
 
     pub default_namespace: Namespace,
     /// Largest JSON body and document, in bytes; exactly this much is accepted.
@@ -110,7 +108,6 @@ impl ServerConfig {
                 _ => DiskDurability::Fsync,
             },
             commit_max_ops: usize::try_from(settings.commit_max_ops).unwrap_or(usize::MAX),
-            state_cache_bytes: settings.state_cache_bytes,
             default_namespace,
             json_max: settings.json_max,
             default_ttl: settings.default_ttl,
