@@ -25,6 +25,9 @@ use crate::statistics::{Figures, Latencies};
 
 const WARM_LEASES: usize = 2000;
 const READS_PER_SECOND: f64 = 1000.0;
+/// Low enough that the probes leave the machine idle: a generator that waits for a processor sees stalls that
+/// are not the server's.
+const CYCLES_PER_SECOND: f64 = 100.0;
 const BASELINE: Duration = Duration::from_secs(3);
 /// Leases are granted whole seconds, so they end within one second of each other; a server may also cut the
 /// fraction off.
@@ -371,21 +374,24 @@ async fn probe(endpoint: &Endpoint, payload_bytes: usize, span: Duration) -> Res
         let locks = Rc::clone(&locks);
         async move {
             let mut document = Document::new(payload_bytes, 2);
-            loop {
-                let sent = Instant::now();
-                if sent >= until {
-                    return Ok::<(), Fault>(());
+            let mut pacer = Pacer::new()?;
+            for number in 0u32.. {
+                let due = begun + Duration::from_secs_f64(f64::from(number) / CYCLES_PER_SECOND);
+                if due >= until {
+                    break;
                 }
+                pacer.wait_until(due).await?;
                 let cycle = async {
                     locker.acquire(LOCK_KEY, 60, Waiting::No).await?;
                     locker.update(LOCK_KEY, document.next_revision()).await?;
                     locker.release(LOCK_KEY).await
                 };
                 match cycle.await {
-                    Ok(()) => locks.borrow_mut().record(nanos_between(sent, Instant::now())),
+                    Ok(()) => locks.borrow_mut().record(nanos_between(due, Instant::now())),
                     Err(_) => locks.borrow_mut().errors += 1,
                 }
             }
+            Ok::<(), Fault>(())
         }
     };
     let tick_task = {

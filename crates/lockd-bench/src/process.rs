@@ -58,6 +58,42 @@ fn parse_resident(status: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
+/// Processor time of the whole machine since it started, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct MachineTime {
+    pub(crate) busy_us: f64,
+    /// Taken away by the hypervisor for other machines.
+    pub(crate) stolen_us: f64,
+}
+
+impl MachineTime {
+    pub(crate) fn now() -> Result<MachineTime, Fault> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let scale = 1e6 / rustix::param::clock_ticks_per_second() as f64;
+        parse_machine(&text)
+            .map(|(busy, stolen)| MachineTime {
+                busy_us: busy as f64 * scale,
+                stolen_us: stolen as f64 * scale,
+            })
+            .ok_or_else(|| Fault::Setup("/proc/stat has an unknown form".into()))
+    }
+
+    pub(crate) fn since(self, earlier: MachineTime) -> MachineTime {
+        MachineTime { busy_us: self.busy_us - earlier.busy_us, stolen_us: self.stolen_us - earlier.stolen_us }
+    }
+}
+
+/// Ticks of user, nice, system, irq and softirq together, and of steal. Idle and iowait are neither.
+fn parse_machine(text: &str) -> Option<(u64, u64)> {
+    let mut fields = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let mut ticks = [0; 8];
+    for slot in &mut ticks {
+        *slot = fields.next()?.parse::<u64>().ok()?;
+    }
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = ticks;
+    Some((user + nice + system + irq + softirq, steal))
+}
+
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
@@ -215,6 +251,13 @@ mod tests {
         let stat = "7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 1200 34 0 0 20 0 1";
         assert_eq!(parse_stat(stat), Some((1200, 34)));
         assert_eq!(parse_stat("7 (x) S 1"), None);
+    }
+
+    #[test]
+    fn busy_and_stolen_time_are_told_from_idle() {
+        let stat = "cpu  10 1 20 5000 600 3 4 7 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        assert_eq!(parse_machine(stat), Some((38, 7)));
+        assert_eq!(parse_machine("intr 1 2 3"), None);
     }
 
     #[test]

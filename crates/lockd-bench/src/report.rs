@@ -1,14 +1,51 @@
 //! The result of runs, as text lines or as one JSON document.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::load::Measured;
-use crate::process::CpuTime;
+use crate::process::{CpuTime, MachineTime};
 use crate::statistics::{Figures, duration_text, median_index};
+
+/// Processor time spent during a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) server: Option<CpuTime>,
+    pub(crate) generator: CpuTime,
+    pub(crate) machine: MachineTime,
+    pub(crate) window: Duration,
+}
+
+/// How much of the machine went elsewhere while a run was measured, in percent of its processors.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Disturbance {
+    pub(crate) other_processes_percent: f64,
+    pub(crate) stolen_percent: f64,
+}
+
+/// More than this is worth a warning: latencies are then partly somebody else's.
+const DISTURBED_PERCENT: f64 = 10.0;
+
+impl Disturbance {
+    fn of(spent: &Spent) -> Option<Disturbance> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let all = spent.window.as_secs_f64() * 1e6 * processors;
+        let ours = spent.server?.total_us() + spent.generator.total_us();
+        let percent = |micros: f64| (micros / all.max(1.0) * 100.0).max(0.0);
+        Some(Disturbance {
+            other_processes_percent: percent(spent.machine.busy_us - ours),
+            stolen_percent: percent(spent.machine.stolen_us),
+        })
+    }
+
+    fn is_large(&self) -> bool {
+        self.other_processes_percent + self.stolen_percent > DISTURBED_PERCENT
+    }
+}
 
 /// Processor time a run cost, per request and per operation.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +87,8 @@ pub(crate) struct RunReport {
     pub(crate) total: Figures,
     pub(crate) server_cost: Option<Cost>,
     pub(crate) generator_cost: Option<Cost>,
+    /// Known only when the server's own time is.
+    pub(crate) disturbance: Option<Disturbance>,
     /// 99th percentile of the generator's own delay in sending at scheduled times.
     pub(crate) generator_late_p99_us: Option<f64>,
     pub(crate) unsent: u64,
@@ -64,8 +103,7 @@ impl RunReport {
         rate: Option<f64>,
         phase_names: &[&str],
         measured: &Measured,
-        server: Option<CpuTime>,
-        generator: Option<CpuTime>,
+        spent: Option<Spent>,
     ) -> RunReport {
         let operations = measured.total.count();
         let cost = |spent| Cost::of(spent, measured.requests, operations);
@@ -83,8 +121,9 @@ impl RunReport {
                 .collect(),
             valid: total.errors == 0 && measured.unsent == 0 && operations > 0,
             total,
-            server_cost: server.map(cost),
-            generator_cost: generator.map(cost),
+            server_cost: spent.and_then(|spent| spent.server).map(cost),
+            generator_cost: spent.map(|spent| cost(spent.generator)),
+            disturbance: spent.as_ref().and_then(Disturbance::of),
             generator_late_p99_us: rate.map(|_| late),
             unsent: measured.unsent,
             first_error: measured.first_error.clone(),
@@ -110,6 +149,14 @@ impl RunReport {
         }
         if let Some(late) = self.generator_late_p99_us {
             about.push_str(&format!("; generator late p99={}", duration_text(late)));
+        }
+        if let Some(disturbance) = &self.disturbance {
+            about.push_str(&format!(
+                "; others {:.0}% stolen {:.0}% of the machine{}",
+                disturbance.other_processes_percent,
+                disturbance.stolen_percent,
+                if disturbance.is_large() { " (DISTURBED)" } else { "" }
+            ));
         }
         lines.push(about);
         if !self.valid {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -13,8 +14,8 @@ use crate::etcd::cycle::EtcdCycle;
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::load::{Plan, Workload, drive};
-use crate::process::{CpuTime, RunDirectory, ServerProcess, free_port};
-use crate::report::{Output, RunReport, median_run, spread};
+use crate::process::{CpuTime, MachineTime, RunDirectory, ServerProcess, free_port};
+use crate::report::{Output, RunReport, Spent, median_run, spread};
 use crate::settings::{Settings, Store, Task};
 use crate::workload::handover::{Handover, Release};
 use crate::workload::keepalive::Keepalive;
@@ -57,28 +58,25 @@ impl Subject {
     pub(crate) fn measure<W: Workload>(&self, plan: &Plan, workload: &Arc<W>) -> Result<RunReport, Fault> {
         let times = || {
             let server = self.process.as_ref().map(ServerProcess::cpu_time).transpose()?;
-            Ok::<_, Fault>((server, CpuTime::of("self")?))
+            Ok::<_, Fault>((Instant::now(), server, CpuTime::of("self")?, MachineTime::now()?))
         };
         let mut window = Vec::with_capacity(2);
         let measured = drive(plan, workload, || window.push(times()))?;
         let mut window = window.into_iter();
         let spent = match (window.next(), window.next()) {
             (Some(before), Some(after)) => {
-                let ((server_before, own_before), (server_after, own_after)) = (before?, after?);
-                let server = server_after.zip(server_before).map(|(after, before)| after.since(before));
-                (server, Some(own_after.since(own_before)))
+                let (before, after) = (before?, after?);
+                Some(Spent {
+                    server: after.1.zip(before.1).map(|(after, before)| after.since(before)),
+                    generator: after.2.since(before.2),
+                    machine: after.3.since(before.3),
+                    window: after.0 - before.0,
+                })
             }
-            _ => (None, None),
+            _ => None,
         };
-        Ok(RunReport::new(
-            workload.label(),
-            plan.clients,
-            plan.rate,
-            workload.phases(),
-            &measured,
-            spent.0,
-            spent.1,
-        ))
+        let (label, phases) = (workload.label(), workload.phases());
+        Ok(RunReport::new(label, plan.clients, plan.rate, phases, &measured, spent))
     }
 }
 
