@@ -20,7 +20,7 @@ pub struct History {
     holdings: BTreeMap<LeaseId, Holding>,
     /// Which transaction submitted a value, and when.
     writers: BTreeMap<Value, (Option<TxnId>, u64)>,
-    /// When a commit of the transaction was last asked for.
+    /// When a commit of the transaction was last asked for, or last answered.
     commits: BTreeMap<TxnId, u64>,
     open: BTreeMap<RequestId, Open>,
     /// The latest time that any core has seen.
@@ -53,6 +53,8 @@ struct Holding {
 #[derive(Debug)]
 struct Open {
     floor: u64,
+    /// The transaction that the request wants to end, and whether by commit.
+    ends: Option<(TxnId, bool)>,
     /// What a commit must make visible: keys with the versions that clients were told.
     commits: Vec<(KeyId, u64)>,
 }
@@ -65,13 +67,13 @@ impl History {
 
     pub fn asked(&mut self, id: RequestId, op: &Op, limits: &Limits) {
         let floor = op.key().and_then(|key| self.keys.get(key)).map_or(0, |seen| seen.version);
-        let mut commits = Vec::new();
+        let (mut commits, mut ends) = (Vec::new(), None);
         match op {
             Op::Release(op) => {
                 let txn = op.claim.lease.and_then(|lease| self.holdings.get(&lease)).map(|own| own.txn);
                 // If a lease of the transaction has expired, others may have been rolled back with it.
                 let mates = || self.holdings.iter().filter(|(_, held)| Some(held.txn) == txn);
-                let doubtful = mates().any(|(_, held)| !held.over && held.until <= self.latest);
+                let doubtful = mates().any(|(_, held)| held.until <= self.latest);
                 for (lease, held) in mates() {
                     let sure = !held.over && (!doubtful || Some(*lease) == op.claim.lease);
                     if let Some((version, _)) = held.staged.filter(|_| sure) {
@@ -81,15 +83,14 @@ impl History {
                 for holding in self.holdings.values_mut().filter(|held| Some(held.txn) == txn) {
                     holding.over = true;
                 }
-                if let Some(txn) = txn.filter(|_| !op.rollback) {
-                    self.commits.insert(txn, self.step);
-                }
+                ends = txn.map(|txn| (txn, !op.rollback));
             }
             Op::Abandon(op) => {
                 let txn = self.holdings.get(&op.lease).map(|own| own.txn);
                 for holding in self.holdings.values_mut().filter(|held| Some(held.txn) == txn) {
                     holding.over = true;
                 }
+                ends = txn.map(|txn| (txn, false));
             }
             Op::Keepalive(op) => {
                 let soonest = self.latest + limits.ttl_ms(op.ttl_seconds);
@@ -102,7 +103,7 @@ impl History {
             Op::Remove(op) => self.staging(&op.claim, None),
             _ => {}
         }
-        self.open.insert(id, Open { floor, commits });
+        self.open.insert(id, Open { floor, ends, commits });
     }
 
     fn staging(&mut self, claim: &Claim, value: Option<Value>) {
@@ -118,6 +119,9 @@ impl History {
     pub fn answered(&mut self, id: RequestId, op: &Op, shape: &Shape) -> Checked {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         let (Some(key), floor) = (op.key(), open.floor) else { return Ok(()) };
+        if let Some((txn, true)) = open.ends {
+            self.commits.insert(txn, self.step);
+        }
         let staging = match op {
             Op::Update(op) => Some(&op.claim),
             Op::Attach(op) => Some(&op.claim),
@@ -192,8 +196,17 @@ impl History {
                 )
             })?;
         }
+        // Whatever ended the leases before this one has ended their transactions too.
+        let ended: Vec<TxnId> =
+            self.holdings.values().filter(|held| held.key == *key).map(|held| held.txn).collect();
+        self.holdings.retain(|_, held| held.key != *key);
+        for held in self.holdings.values_mut().filter(|held| ended.contains(&held.txn)) {
+            held.over = true;
+        }
         let key = key.clone();
-        let holding = Holding { key, txn, token, until, over: false, staged: None, unsure: 0 };
+        // A decision about the transaction may already be on its way to the core.
+        let over = self.open.values().any(|open| open.ends.is_some_and(|(ends, _)| ends == txn));
+        let holding = Holding { key, txn, token, until, over, staged: None, unsure: 0 };
         self.holdings.insert(lease, holding);
         Ok(())
     }
@@ -219,11 +232,13 @@ impl History {
 
     /// Has somebody asked to commit this, after it was staged?
     pub fn is_committed(&self, key: &KeyId, value: Value) -> Checked {
-        let Some((writer, staged)) = self.writers.get(&value) else {
+        let Some(&(writer, staged)) = self.writers.get(&value) else {
             return broken("readers see what somebody wrote", format!("{key}: {value}"));
         };
-        let committed = writer.and_then(|txn| self.commits.get(&txn));
-        promise(committed.is_some_and(|asked| asked >= staged), "readers see committed data only", || {
+        let earlier = writer.and_then(|txn| self.commits.get(&txn)).is_some_and(|&ended| ended >= staged);
+        let under_way =
+            self.open.values().any(|open| writer.is_some_and(|txn| open.ends == Some((txn, true))));
+        promise(earlier || under_way, "readers see committed data only", || {
             format!("{key}: {value} of {writer:?}")
         })
     }
@@ -251,7 +266,11 @@ impl History {
 
     /// After a crash everything that anybody was told must still be there.
     pub fn crashed(&mut self, found: impl Fn(&KeyId) -> KeyModel) -> Checked {
-        self.open.clear();
+        for open in std::mem::take(&mut self.open).into_values() {
+            if let Some((txn, true)) = open.ends {
+                self.commits.insert(txn, self.step);
+            }
+        }
         for (key, seen) in &self.keys {
             let found = found(key);
             promise(found.version >= seen.version, "no acknowledged commit is lost", || {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockd_core::op::{Op, Reason, Reply};
+use lockd_core::op::{Op, Outcome, Reason, Reply};
 use lockd_core::records::blob;
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::namespace::{self, NamespaceRecord};
@@ -29,6 +29,8 @@ pub struct Oracle {
     keys: BTreeMap<KeyId, Vec<Era<KeyModel>>>,
     settings: BTreeMap<String, Vec<Era<Option<NamespaceRecord>>>>,
     requests: BTreeMap<RequestId, Asked>,
+    /// Batches that an expiry may have caused, or somebody's request.
+    maybe_expired: BTreeSet<u64>,
     step: u64,
     /// The time in the core, which never goes backwards.
     now: u64,
@@ -55,6 +57,8 @@ struct Asked {
     cancelled: bool,
     /// The batch that carried it out, and what the client must be told.
     decided: Option<(u64, Shape)>,
+    /// The same, while several requests may have been the one.
+    possible: Option<(u64, Shape)>,
 }
 
 struct Moved {
@@ -63,7 +67,21 @@ struct Moved {
     after: KeyModel,
 }
 
-type Explained = Vec<(RequestId, Shape)>;
+/// Which requests caused a batch.
+#[derive(Default)]
+struct Explained {
+    sure: Vec<(RequestId, Shape)>,
+    /// One of these.
+    either: Vec<(RequestId, Shape)>,
+    /// Or time alone.
+    or_expiry: bool,
+}
+
+impl Explained {
+    fn by(id: RequestId, shape: Shape) -> Explained {
+        Explained { sure: vec![(id, shape)], ..Explained::default() }
+    }
+}
 
 impl Oracle {
     pub fn new(limits: Limits) -> Oracle {
@@ -73,6 +91,7 @@ impl Oracle {
             keys: BTreeMap::new(),
             settings: BTreeMap::new(),
             requests: BTreeMap::new(),
+            maybe_expired: BTreeSet::new(),
             step: 0,
             now: 0,
             newest: 0,
@@ -89,8 +108,14 @@ impl Oracle {
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op) {
-        let asked =
-            Asked { op: op.clone(), step: self.step, time: self.now, cancelled: false, decided: None };
+        let asked = Asked {
+            op: op.clone(),
+            step: self.step,
+            time: self.now,
+            cancelled: false,
+            decided: None,
+            possible: None,
+        };
         self.requests.insert(id, asked);
     }
 
@@ -181,12 +206,44 @@ impl Oracle {
             let era = self.era(seq, moved.after);
             self.keys.entry(moved.key).or_default().push(era);
         }
-        for (id, shape) in explained {
+        for (id, shape) in explained.sure {
             if let Some(asked) = self.requests.get_mut(&id) {
                 asked.decided = Some((seq, shape));
+                let earlier = asked.possible.take();
+                self.rule_out(earlier);
+            }
+        }
+        let only = explained.either.len() == 1 && !explained.or_expiry;
+        if explained.or_expiry {
+            self.maybe_expired.insert(seq);
+        }
+        for (id, shape) in explained.either {
+            if let Some(asked) = self.requests.get_mut(&id) {
+                let place = if only { &mut asked.decided } else { &mut asked.possible };
+                *place = Some((seq, shape));
             }
         }
         Ok(())
+    }
+
+    /// A request was not the one that caused a batch after all. If only one is left, that was it.
+    fn rule_out(&mut self, possible: Option<(u64, Shape)>) {
+        let Some((batch, _)) = possible else { return };
+        if self.maybe_expired.contains(&batch) {
+            return;
+        }
+        let others = self.requests.values_mut();
+        let mut others = others.filter(|asked| asked.possible.as_ref().is_some_and(|other| other.0 == batch));
+        if let (Some(only), None) = (others.next(), others.next()) {
+            only.decided = only.possible.take();
+        }
+    }
+
+    /// A request was the one that caused a batch.
+    fn settle_on(&mut self, batch: u64) {
+        for asked in self.requests.values_mut() {
+            asked.possible.take_if(|other| other.0 == batch);
+        }
     }
 
     fn era<T>(&self, batch: u64, state: T) -> Era<T> {
@@ -217,6 +274,7 @@ impl Oracle {
             };
         }
         let mut failures: Vec<Violation> = Vec::new();
+        let mut found: Option<Explained> = None;
         for moved_key in &ended {
             for (id, asked) in self.open(&moved_key.key, hint) {
                 let Verdict::Decide { commit } = moved_key.before.apply(self.now, &asked.op, &self.limits)
@@ -224,23 +282,36 @@ impl Oracle {
                     continue;
                 };
                 match self.explain_end(moved, &moved_key.key, commit, hint) {
-                    Ok((outcome, mut explained)) => {
+                    Ok((outcome, sure)) => {
                         let shape = match &asked.op {
                             Op::Release(_) => Shape::Released(outcome),
                             _ => Shape::Abandoned,
                         };
-                        explained.push((id, shape));
-                        return Ok(explained);
+                        let found = found.get_or_insert_default();
+                        found.sure = sure;
+                        found.either.push((id, shape));
+                        if hint == Some(id) {
+                            return Ok(Explained {
+                                either: found.either.split_off(found.either.len() - 1),
+                                ..std::mem::take(found)
+                            });
+                        }
                     }
                     Err(failure) => failures.push(failure),
                 }
             }
             if !moved_key.before.is_leased_at(self.now) {
                 match self.explain_end(moved, &moved_key.key, false, hint) {
-                    Ok((_, explained)) => return Ok(explained),
+                    Ok((_, sure)) => {
+                        let found = found.get_or_insert_default();
+                        (found.sure, found.or_expiry) = (sure, true);
+                    }
                     Err(failure) => failures.push(failure),
                 }
             }
+        }
+        if let Some(found) = found {
+            return Ok(found);
         }
         match failures.pop() {
             Some(failure) => Err(failure),
@@ -254,13 +325,14 @@ impl Oracle {
     /// One key changes under its lease, or is granted while it is free.
     fn explain_change(&self, moved: &Moved, hint: Option<RequestId>) -> Checked<Explained> {
         if moved.before.lease.is_none() && moved.after.lease.is_some() {
-            return Ok(vec![self.explain_grant(&moved.key, &moved.before, &moved.after, hint)?]);
+            let (id, shape) = self.explain_grant(&moved.key, &moved.before, &moved.after, hint)?;
+            return Ok(Explained::by(id, shape));
         }
         for (id, asked) in self.open(&moved.key, hint) {
             if let Verdict::Change(after, shape) = moved.before.apply(self.now, &asked.op, &self.limits)
                 && *after == moved.after
             {
-                return Ok(vec![(id, shape)]);
+                return Ok(Explained::by(id, shape));
             }
         }
         broken(
@@ -276,7 +348,7 @@ impl Oracle {
         trigger: &KeyId,
         commit: bool,
         hint: Option<RequestId>,
-    ) -> Checked<(lockd_core::op::Outcome, Explained)> {
+    ) -> Checked<(Outcome, Vec<(RequestId, Shape)>)> {
         let Some(lease) = self.model(trigger).lease else {
             return broken("a lease ends only once", trigger.to_string());
         };
@@ -286,12 +358,12 @@ impl Oracle {
         promise(expected == ended, "a transaction is decided for all participants in one batch", || {
             format!("{} of {expected:?}, but {ended:?} changed", lease.txn)
         })?;
-        let mut total = lockd_core::op::Outcome::Nothing;
+        let mut total = Outcome::Nothing;
         let mut explained = Vec::new();
         for moved in moved {
             let (between, outcome) =
                 if commit { moved.before.committed() } else { moved.before.rolled_back() };
-            if outcome != lockd_core::op::Outcome::Nothing {
+            if outcome != Outcome::Nothing {
                 total = outcome;
             }
             if between == moved.after {
@@ -393,7 +465,7 @@ impl Oracle {
                     "namespace settings change as asked",
                     || format!("{name}: {before:?} became {after:?}"),
                 )?;
-                return Ok(vec![(id, Shape::Configured { engines: after.engines, etag: after.etag })]);
+                return Ok(Explained::by(id, Shape::Configured { engines: after.engines, etag: after.etag }));
             }
         }
         broken("namespace settings change as asked", format!("{name}: {after:?}, and nobody asked"))
@@ -422,7 +494,13 @@ impl Oracle {
         if is_failure {
             return Ok((asked.op, shape));
         }
-        match &asked.decided {
+        let possible = asked.possible.as_ref().filter(|(_, expected)| *expected == shape);
+        if let Some(&(batch, _)) = possible.filter(|_| asked.decided.is_none()) {
+            self.settle_on(batch);
+        } else {
+            self.rule_out(asked.possible.clone());
+        }
+        match asked.decided.as_ref().or(possible) {
             Some((batch, expected)) => {
                 let told_to_nobody = matches!(asked.op, Op::Abandon(_));
                 promise(
