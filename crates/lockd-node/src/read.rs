@@ -2,7 +2,7 @@
 //! still be lost, and always see what was acknowledged.
 
 use bytes::Bytes;
-use lockd_core::op::{Reason, Refusal, Selector};
+use lockd_core::op::{Claim, Reason, Refusal, Selector};
 use lockd_core::records::key::{Attachment, KeyRecord, Place, Stored};
 use lockd_core::records::namespace::NamespaceRecord;
 use lockd_core::records::{content, key, namespace};
@@ -84,15 +84,28 @@ impl Node {
             let record = record(&*snapshot, key)?.unwrap_or_default();
             let seen = view::attachments(&record, self.now(), audience)?;
             let selected = seen.into_iter().find(|attachment| selector.matches(attachment));
-            let attachment = selected
-                .cloned()
-                .ok_or_else(|| ReadError::Refused(record.refuse(Reason::AttachmentNotFound)))?;
+            let attachment = selected.cloned().ok_or_else(|| Reason::AttachmentNotFound.plain())?;
             match self.body(&*snapshot, &attachment.stored).await {
                 Ok(body) => return Ok((attachment, body)),
                 Err(StoreError::NotFound(_)) if round < ROUNDS => round += 1,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Looks ahead at an upload before its bytes are taken in: refuses what could only fail, and finds the attachment that
+    /// must not be overwritten. The upload itself checks again.
+    pub fn upload_check(
+        &self,
+        key: &KeyId,
+        claim: &Claim,
+        name: &str,
+        prevent_overwrite: bool,
+    ) -> Result<Option<(Attachment, u64)>, ReadError> {
+        let record = record(&*self.snapshot(), key)?.unwrap_or_default();
+        let seen = view::attachments(&record, self.now(), &Audience::Holder(*claim))?;
+        let kept = seen.into_iter().find(|attachment| prevent_overwrite && attachment.name == name);
+        Ok(kept.map(|kept| (kept.clone(), record.staged_version())))
     }
 
     /// The settings that somebody stored for a namespace.

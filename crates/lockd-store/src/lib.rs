@@ -6,10 +6,14 @@
 //!
 //! Nothing in this crate knows what a lease is.
 
+pub mod disk;
 mod key_range;
 pub mod mem;
 mod open;
+pub mod orphan;
 mod port;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 mod url;
 
 pub use open::{Durability, Opened, Options, open};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::mem;
 use crate::port::{Blobs, Engine, StoreError};
 use crate::url::{Place, StoreUrl};
+use crate::{disk, mem};
 
 /// When a disk store calls a batch durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,15 +49,23 @@ pub struct Opened {
 /// # Ok::<(), lockd_store::StoreError>(())
 /// ```
 pub fn open(url: &str, options: Options) -> Result<Opened, StoreError> {
-    let StoreUrl { place, warnings } = StoreUrl::parse(url)?;
+    let StoreUrl { place, mut warnings } = StoreUrl::parse(url)?;
     match place {
         Place::Mem => {
             let (engine, blobs) = mem::open();
             Ok(Opened { engine, blobs, warnings, location: "memory".into() })
         }
         Place::Disk { root, durability } => {
-            let _ = durability.unwrap_or(options.durability);
-            Err(StoreError::Invalid(format!("disk store {}: not built yet", root.display())))
+            let options = Options { durability: durability.unwrap_or(options.durability), ..options };
+            let (engine, blobs) = disk::open(&root, &options)?;
+            if options.durability == Durability::Os {
+                warnings.push(format!(
+                    "disk store {} answers before data is on disk: a crash of the machine or a power cut can lose \
+                     writes that were acknowledged",
+                    root.display()
+                ));
+            }
+            Ok(Opened { engine, blobs, warnings, location: format!("directory {}", root.display()) })
         }
     }
 }

@@ -1,0 +1,107 @@
+//! What one invocation of `lockd` comes to: the command to carry out, or the error to report and how.
+
+use crate::config::ServerConfig;
+use crate::flags::Scope;
+
+/// The word that chooses what to do; no word at all is the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Serve,
+    Dev,
+    Version,
+    Help,
+}
+
+impl Verb {
+    pub(crate) const SUBCOMMANDS: [Verb; 3] = [Verb::Dev, Verb::Version, Verb::Help];
+
+    pub(crate) fn by_word(word: &str) -> Option<Verb> {
+        Verb::SUBCOMMANDS.into_iter().find(|verb| verb.word() == word)
+    }
+
+    /// The word after `lockd`; empty for the server.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Verb::Serve => "",
+            Verb::Dev => "dev",
+            Verb::Version => "version",
+            Verb::Help => "help",
+        }
+    }
+
+    /// `lockd version`, as errors name it.
+    pub(crate) fn path(self) -> String {
+        format!("lockd {}", self.word()).trim_end().to_owned()
+    }
+
+    pub(crate) fn knows(self, scope: Scope) -> bool {
+        match scope {
+            Scope::Everywhere | Scope::Process => true,
+            Scope::Server => matches!(self, Verb::Serve | Verb::Dev),
+            Scope::Dev => self == Verb::Dev,
+            Scope::Version => self == Verb::Version,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Command {
+    /// Run the server in the foreground.
+    Serve(ServerConfig),
+    /// The same, configured for a developer's machine; the configuration carries a greeting.
+    Dev(ServerConfig),
+    /// Print the text on stdout. A broken configuration file does not stop this; it is only mentioned.
+    Version { text: String, warning: Option<String> },
+    /// Print the text on stdout.
+    Help(String),
+}
+
+/// Why nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    pub message: String,
+    pub report: Report,
+}
+
+/// How an error is shown: the server command reports to whoever reads its log, the others to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// One line in the log.
+    LogLine,
+    /// This usage text, then one line in the log.
+    UsageThenLogLine(String),
+    /// The text of the error; after it, perhaps a line on what to do next.
+    Plain { hint: Option<String> },
+    /// This usage text, then the text of the error.
+    UsageThenPlain(String),
+}
+
+impl UsageError {
+    /// A mistake in the command line itself: worth a look at the usage.
+    pub(crate) fn usage(verb: Verb, message: String) -> Self {
+        let usage = crate::help::usage(verb);
+        let report = match verb {
+            Verb::Serve => Report::UsageThenLogLine(usage),
+            _ => Report::UsageThenPlain(usage),
+        };
+        Self { message, report }
+    }
+
+    /// A setting that cannot be used.
+    pub(crate) fn setting(verb: Verb, message: String) -> Self {
+        let report = match verb {
+            Verb::Serve => Report::LogLine,
+            _ => Report::Plain { hint: None },
+        };
+        Self { message, report }
+    }
+
+    pub(crate) fn unknown_word(verb: Verb, word: &str) -> Self {
+        let path = verb.path();
+        Self {
+            message: format!("unknown command {word:?} for {path:?}"),
+            report: Report::Plain { hint: Some(format!("Run '{path} --help' for usage.")) },
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Splits the words of the command line by the GNU conventions: `--name value`, `--name=value`, `-n value`, `-nvalue`,
+//! grouped switches, `--`. Long names are never abbreviated; flags and words may come in any order.
+
+use std::ffi::OsString;
+
+use crate::command::{UsageError, Verb};
+use crate::flags::{self, Flag, Kind};
+
+/// A flag as it was given, in order.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) flag: &'static Flag,
+    pub(crate) text: String,
+    /// What to say when the command does not have this flag.
+    unknown: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct CommandLine {
+    pub(crate) verb: Verb,
+    pub(crate) given: Vec<Given>,
+    /// Words after the subcommand.
+    pub(crate) words: Vec<String>,
+}
+
+impl CommandLine {
+    /// Of a flag given twice the last counts.
+    pub(crate) fn last(&self, name: &str) -> Option<&str> {
+        self.given.iter().rev().find(|given| given.flag.name == name).map(|given| given.text.as_str())
+    }
+}
+
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(args: &[OsString]) -> Result<CommandLine, UsageError> {
+    let mut line = CommandLine { verb: Verb::Serve, given: Vec::new(), words: Vec::new() };
+    let mut args = args.iter();
+    let mut only_words = false;
+    while let Some(arg) = args.next() {
+        let arg = text(line.verb, arg)?;
+        if only_words || arg == "-" || !arg.starts_with('-') {
+            line.word(arg)?;
+        } else if arg == "--" {
+            only_words = true;
+        } else if let Some(long) = arg.strip_prefix("--") {
+            line.long(arg, long, &mut args)?;
+        } else {
+            line.shorts(arg, &mut args)?;
+        }
+    }
+    let misplaced = line.given.iter().find(|given| !line.verb.knows(given.flag.scope));
+    match misplaced {
+        Some(given) => Err(UsageError::usage(line.verb, given.unknown.clone())),
+        None => Ok(line),
+    }
+}
+
+type Rest<'a> = std::slice::Iter<'a, OsString>;
+
+impl CommandLine {
+    fn word(&mut self, word: &str) -> Result<(), UsageError> {
+        match (self.verb, Verb::by_word(word)) {
+            (Verb::Serve, Some(verb)) => self.verb = verb,
+            (Verb::Serve | Verb::Dev | Verb::Version, _) => {
+                return Err(UsageError::unknown_word(self.verb, word));
+            }
+            (Verb::Help, _) => self.words.push(word.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn long(&mut self, arg: &str, long: &str, rest: &mut Rest<'_>) -> Result<(), UsageError> {
+        let (name, value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (long, None),
+        };
+        if name.is_empty() || name.starts_with('-') {
+            return Err(UsageError::usage(self.verb, format!("bad flag syntax: {arg}")));
+        }
+        let unknown = format!("unknown flag: --{name}");
+        let Some(flag) = flags::by_name(name) else {
+            return Err(UsageError::usage(self.verb, unknown));
+        };
+        let text = match (value, flag.kind) {
+            (Some(value), _) => value,
+            (None, Kind::Switch(_)) => "true".to_owned(),
+            (None, _) => self.argument(rest, format!("flag needs an argument: --{name}"))?,
+        };
+        self.given.push(Given { flag, text, unknown });
+        Ok(())
+    }
+
+    /// `-c path`, `-cpath`, `-c=path`, and switches run together before it.
+    fn shorts(&mut self, arg: &str, rest: &mut Rest<'_>) -> Result<(), UsageError> {
+        let mut letters = arg[1..].chars();
+        while let Some(letter) = letters.next() {
+            let unknown = format!("unknown shorthand flag: '{letter}' in {arg}");
+            let Some(flag) = flags::by_short(letter) else {
+                return Err(UsageError::usage(self.verb, unknown));
+            };
+            let attached = letters.as_str();
+            let text = match flag.kind {
+                Kind::Switch(_) if !attached.starts_with('=') => "true".to_owned(),
+                _ if attached.is_empty() => {
+                    self.argument(rest, format!("flag needs an argument: '{letter}' in {arg}"))?
+                }
+                _ => {
+                    letters = "".chars();
+                    attached.strip_prefix('=').unwrap_or(attached).to_owned()
+                }
+            };
+            self.given.push(Given { flag, text, unknown });
+        }
+        Ok(())
+    }
+
+    fn argument(&self, rest: &mut Rest<'_>, missing: String) -> Result<String, UsageError> {
+        match rest.next() {
+            Some(arg) => Ok(text(self.verb, arg)?.to_owned()),
+            None => Err(UsageError::usage(self.verb, missing)),
+        }
+    }
+}
+
+fn text(verb: Verb, arg: &OsString) -> Result<&str, UsageError> {
+    arg.to_str().ok_or_else(|| {
+        UsageError::usage(verb, format!("argument {:?} is not valid UTF-8", arg.to_string_lossy()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<CommandLine, UsageError> {
+        parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn message(line: &str) -> String {
+        parsed(line).unwrap_err().message
+    }
+
+    #[test]
+    fn values_may_stand_in_the_next_word_or_behind_the_name() {
+        for line in ["--store x", "--store=x", "-c x --store x", "--store y --store x", "--store=x --"] {
+            assert_eq!(parsed(line).unwrap().last("store"), Some("x"), "{line}");
+        }
+        for line in ["-c x", "-cx", "-c=x", "--config x", "-n y -cx", "version -c x", "-c x version"] {
+            assert_eq!(parsed(line).unwrap().last("config"), Some("x"), "{line}");
+        }
+        assert_eq!(parsed("--store --listen").unwrap().last("store"), Some("--listen"));
+        assert_eq!(parsed("--store=a=b").unwrap().last("store"), Some("a=b"));
+        assert_eq!(parsed("--store=").unwrap().last("store"), Some(""));
+    }
+
+    #[test]
+    fn switches_take_a_value_behind_an_equals_sign_only() {
+        assert_eq!(parsed("--disable-mtls").unwrap().last("disable-mtls"), Some("true"));
+        assert_eq!(parsed("--disable-mtls=false").unwrap().last("disable-mtls"), Some("false"));
+        assert_eq!(message("--disable-mtls false"), "unknown command \"false\" for \"lockd\"");
+        let grouped = parsed("-hcx").unwrap();
+        assert_eq!((grouped.last("help"), grouped.last("config")), (Some("true"), Some("x")));
+        assert_eq!(parsed("-h=false").unwrap().last("help"), Some("false"));
+    }
+
+    #[test]
+    fn mistakes_are_named_in_the_usual_words() {
+        assert_eq!(message("--x"), "unknown flag: --x");
+        assert_eq!(message("--x=1"), "unknown flag: --x");
+        assert_eq!(message("--stor x"), "unknown flag: --stor");
+        assert_eq!(message("-x"), "unknown shorthand flag: 'x' in -x");
+        assert_eq!(message("-hx"), "unknown shorthand flag: 'x' in -hx");
+        assert_eq!(message("--store"), "flag needs an argument: --store");
+        assert_eq!(message("-c"), "flag needs an argument: 'c' in -c");
+        assert_eq!(message("--=x"), "bad flag syntax: --=x");
+        assert_eq!(message("---x"), "bad flag syntax: ---x");
+        assert_eq!(message("x"), "unknown command \"x\" for \"lockd\"");
+        assert_eq!(message("-- x"), "unknown command \"x\" for \"lockd\"");
+        assert_eq!(message("-"), "unknown command \"-\" for \"lockd\"");
+        assert_eq!(message("version x"), "unknown command \"x\" for \"lockd version\"");
+    }
+
+    #[test]
+    fn a_command_takes_its_own_flags_only() {
+        assert_eq!(message("--version"), "unknown flag: --version");
+        assert_eq!(message("--data-dir x"), "unknown flag: --data-dir");
+        assert_eq!(message("version --store x"), "unknown flag: --store");
+        assert_eq!(message("--store x version"), "unknown flag: --store");
+        assert_eq!(message("version -n x"), "unknown shorthand flag: 'n' in -n");
+        assert!(parsed("--log-level debug version --disable-mtls").is_ok());
+        assert!(parsed("dev --data-dir x --json-max 1MiB").is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn words_that_are_not_text_are_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let error = parse(&["--store".into(), OsString::from_vec(vec![0xff])]).unwrap_err();
+        assert!(error.message.contains("not valid UTF-8"), "{}", error.message);
+    }
+}

@@ -1,0 +1,177 @@
+//! The texts of `--help`, made from the flag tables, at most 100 columns wide.
+
+use std::fmt::Write;
+
+use crate::command::Verb;
+use crate::flags::{self, Effect, Flag, Scope, Section};
+
+const WIDTH: usize = 100;
+const INDENT: usize = 10;
+/// Stands for a blank that must not become the end of a line.
+const NO_BREAK: char = '\u{a0}';
+
+/// The few lines that go with a mistake in the command line.
+pub(crate) fn usage(verb: Verb) -> String {
+    let path = verb.path();
+    let form = match verb {
+        Verb::Serve => "lockd --store URL [flags]\n  lockd [command]",
+        Verb::Dev => "lockd dev [flags]",
+        Verb::Version => "lockd version [--version | --semver]",
+        Verb::Help => "lockd help [command]",
+    };
+    format!("Usage:\n  {form}\n\nRun '{path} --help' for all flags.\n\n")
+}
+
+/// The whole help of a command.
+pub(crate) fn text(verb: Verb) -> String {
+    let mut out = String::new();
+    out.push_str(match verb {
+        Verb::Serve => SERVE,
+        Verb::Dev => DEV,
+        Verb::Version => VERSION,
+        Verb::Help => HELP,
+    });
+    let shown = |flag: &&Flag| match flag.scope {
+        // Flags that every command accepts matter to these two only for the sake of scripts.
+        Scope::Everywhere => matches!(verb, Verb::Serve | Verb::Dev),
+        scope => verb.knows(scope),
+    };
+    for section in Section::ALL {
+        let flags: Vec<_> = flags::all()
+            .filter(shown)
+            .filter(|flag| flag.section == section && flag.effect == Effect::Live)
+            .collect();
+        if flags.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{}:", section.title());
+        for flag in flags {
+            describe(flag, verb, &mut out);
+        }
+    }
+    let idle: Vec<_> = flags::all()
+        .filter(|flag| verb.knows(flag.scope) && flag.effect != Effect::Live)
+        .map(|flag| format!("--{}", flag.name))
+        .collect();
+    if !idle.is_empty() {
+        out.push_str(
+            "\nAccepted without effect, for scripts and files written for other versions (see docs/config.md):\n",
+        );
+        wrap(&idle.join(" "), 2, &mut out);
+    }
+    if verb == Verb::Serve {
+        out.push_str(SOURCES);
+    }
+    out
+}
+
+fn describe(flag: &Flag, verb: Verb, out: &mut String) {
+    let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
+    let _ = writeln!(out, "  {}", format!("{short}--{} {}", flag.name, flag.placeholder()).trim_end());
+    let mut text = flag.help.to_owned();
+    let default = match (verb, flag.name) {
+        (Verb::Dev, "listen") => crate::dev::LISTEN.to_owned(),
+        // What the development server does by itself.
+        (Verb::Dev, "disable-mtls" | "disable-storage-encryption") => "true".to_owned(),
+        _ => flag.shown_default(),
+    };
+    if !default.is_empty() {
+        let _ = write!(text, " [default:{NO_BREAK}{default}]");
+    }
+    if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve) {
+        let _ = write!(text, " [env:{NO_BREAK}{variable}]");
+    }
+    wrap(&text, INDENT, out);
+}
+
+/// Breaks text at blanks; a word that is too long for a line stands alone.
+fn wrap(text: &str, indent: usize, out: &mut String) {
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            out.push('\n');
+            column = 0;
+        }
+        if column == 0 {
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            out.push(' ');
+            column += 1;
+        }
+        out.extend(word.chars().map(|letter| if letter == NO_BREAK { ' ' } else { letter }));
+        column += width;
+    }
+    out.push('\n');
+}
+
+const SERVE: &str = "\
+lockd coordinates processes: exclusive leases with fencing, and JSON state that goes with them.
+
+Usage:
+  lockd --store URL [flags]     run the server in the foreground
+  lockd [command]
+
+Examples:
+  lockd dev
+  lockd --store disk:///var/lib/lockd --listen 127.0.0.1:9341 --disable-mtls \\
+        --disable-storage-encryption
+
+Commands:
+  dev         run a server for development that needs no configuration
+  version     print the version
+  help        print the help of a command
+";
+
+const DEV: &str = "\
+Runs a server for development: plain HTTP on the loopback interface, data in the user's data
+directory, nothing to configure. It ignores LOCKD_* variables (but for LOCKD_LOG_*) and the default
+configuration file, so that it never meets the data of a real server.
+
+Usage:
+  lockd dev [flags]
+
+Examples:
+  lockd dev
+  lockd dev --listen 127.0.0.1:0 --store mem://
+";
+
+const VERSION: &str = "\
+Prints the name and the version.
+
+Usage:
+  lockd version [--version | --semver]
+";
+
+const HELP: &str = "\
+Prints the help of a command, or of lockd itself.
+
+Usage:
+  lockd help [command]
+";
+
+const SOURCES: &str = "
+A flag wins over its environment variable, that over the key of the same name in the configuration
+file, that over the default. Durations are written like 30s or 1m30s, sizes like 64MiB or 100MB.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_a_hundred_columns_and_names_every_flag() {
+        for verb in [Verb::Serve, Verb::Dev, Verb::Version, Verb::Help] {
+            let text = text(verb);
+            for line in text.lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+                assert_eq!(line, line.trim_end());
+            }
+        }
+        let text = text(Verb::Serve);
+        for flag in flags::all().filter(|flag| Verb::Serve.knows(flag.scope)) {
+            assert!(text.contains(&format!("--{}", flag.name)), "--{}", flag.name);
+        }
+    }
+}
