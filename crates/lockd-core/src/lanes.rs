@@ -88,6 +88,13 @@ impl Lanes {
         }
     }
 
+    /// Takes back a request that waits for a record.
+    pub(crate) fn withdraw(&mut self, key: &KeyId, id: RequestId) -> Option<Job> {
+        let Some(Lane::Loading(parked)) = self.map.get_mut(key) else { return None };
+        let place = parked.iter().position(|job| job.request() == Some(id))?;
+        Some(parked.remove(place))
+    }
+
     /// Makes sure that a record is here or on its way. True if it has to be asked for.
     pub(crate) fn expect(&mut self, key: &KeyId) -> bool {
         if self.map.contains_key(key) {

@@ -132,6 +132,8 @@ pub struct Core {
     /// The newest batch handed out.
     written: u64,
     waiting: HashMap<RequestId, KeyId, RandomState>,
+    /// Acquires that wait for a record, and in which lane, so that they can be taken back.
+    parked: HashMap<RequestId, KeyId, RandomState>,
     deadlines: BTreeSet<(Moment, RequestId)>,
     draining: bool,
     failed: bool,
@@ -157,6 +159,7 @@ impl Core {
             answers: Answers::default(),
             written: 0,
             waiting: HashMap::default(),
+            parked: HashMap::default(),
             deadlines: BTreeSet::new(),
             draining: false,
             failed: false,
@@ -264,8 +267,17 @@ impl Core {
             task: std::mem::replace(&mut job.task, Task::Expire(key.clone())),
             pins: std::mem::take(&mut job.pins),
         };
+        if let Task::Request { id, op: Op::Acquire(_) } = &parked.task {
+            self.parked.insert(*id, key.clone());
+        }
         if self.lanes.park(&key, parked) {
             out.push(Output::Load(key));
+        }
+    }
+
+    fn unpark(&mut self, job: &Job) {
+        if let Some(id) = job.request() {
+            self.parked.remove(&id);
         }
     }
 
@@ -313,11 +325,13 @@ impl Core {
         match record {
             Ok(record) => {
                 for job in self.lanes.loaded(key, record) {
+                    self.unpark(&job);
                     self.run(job, out);
                 }
             }
             Err(LoadError) => {
                 for mut job in self.lanes.lost(key) {
+                    self.unpark(&job);
                     self.unpin(&mut job);
                     self.refuse(job, Reason::Damaged, out);
                 }
@@ -615,6 +629,13 @@ impl Core {
     }
 
     fn cancel(&mut self, id: RequestId, out: &mut Vec<Output>) {
+        // An acquire whose record is still on its way would stand in line, or be granted, for nobody.
+        if let Some(key) = self.parked.remove(&id)
+            && let Some(mut job) = self.lanes.withdraw(&key, id)
+        {
+            self.unpin(&mut job);
+            return self.refuse(job, Reason::Cancelled, out);
+        }
         self.leave_line(id, Some(Reason::Cancelled), out);
     }
 
@@ -657,6 +678,7 @@ impl Core {
         let reply = || Reply::from(Reason::StoreFailed.plain());
         self.answers.abandon(|id| out.push(Output::Answer { id, reply: reply() }));
         let mut jobs = self.lanes.drain_jobs();
+        self.parked.clear();
         jobs.sort_by_key(Job::request);
         for job in jobs {
             self.refuse(job, Reason::StoreFailed, out);
@@ -690,7 +712,7 @@ impl Job {
         Job { task, pins: Vec::new() }
     }
 
-    fn request(&self) -> Option<RequestId> {
+    pub(crate) fn request(&self) -> Option<RequestId> {
         match &self.task {
             Task::Request { id, .. } => Some(*id),
             Task::Expire(_) => None,
