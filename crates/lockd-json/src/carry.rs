@@ -17,8 +17,10 @@ pub(crate) struct Carry {
     pub(crate) escaped: u64,
     /// So many hexadecimal digits are missing.
     pub(crate) hex_missing: u32,
-    /// The first byte continues this literal, of which so many bytes have been seen.
-    pub(crate) literal: Option<(Word, u32)>,
+    /// If bytes of a literal have been seen, so many of this one have,
+    pub(crate) matched: u32,
+    /// and the first byte continues it.
+    pub(crate) word: Word,
     /// The next token follows an opening bracket or the start of the document,
     pub(crate) opened: u64,
     /// a comma,
@@ -73,7 +75,7 @@ impl Carry {
                     _ => {}
                 }
             }
-            State::Literal { word, matched } => carry.literal = Some((word, u32::from(matched))),
+            State::Literal { word, matched } => (carry.word, carry.matched) = (word, u32::from(matched)),
             _ => carry.number = NumberCarry::from_state(state),
         }
         Some(carry)
@@ -90,8 +92,8 @@ impl Carry {
                 (0, missing) => State::Hex { name, left: missing as u8 },
                 _ => State::Escape { name },
             }
-        } else if let Some((word, matched)) = self.literal {
-            State::Literal { word, matched: matched as u8 }
+        } else if self.matched > 0 {
+            State::Literal { word: self.word, matched: self.matched as u8 }
         } else if self.number.inside == 1 {
             self.number.state()
         } else if self.opened == 1 {
