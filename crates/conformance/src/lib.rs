@@ -4,7 +4,7 @@
 //!
 //! Nothing here knows how the server is built: it is started as a program and spoken to through a socket.
 //! The crate is test support, so a broken environment (no binary, no free port) fails loudly with a panic.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 pub mod compare;
 pub mod digest;
@@ -16,6 +16,16 @@ pub mod reaper;
 pub mod recording;
 pub mod replay;
 pub mod server;
+
+/// Whether the tests that take long or much memory shall run too: `LOCKD_SLOW=1`. Otherwise they say that they were
+/// skipped.
+pub fn slow_lane(test: &str) -> bool {
+    let slow = std::env::var("LOCKD_SLOW").is_ok_and(|value| value == "1");
+    if !slow {
+        println!("SKIPPED {test}: it is in the slow lane, set LOCKD_SLOW=1 to run it");
+    }
+    slow
+}
 
 /// Defines one checklist line as a module with two tests, `mem` and `disk`, that run the same body against the
 /// shared server on each store.

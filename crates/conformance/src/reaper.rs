@@ -10,15 +10,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-pids= dirs=
+pids= dirs= mounts=
 while read -r verb word; do
     case $verb in
         watch) pids="$pids $word " ;;
         forget) pids=$(printf %s "$pids" | sed "s/ $word / /") ;;
         sweep) dirs="$dirs $word" ;;
+        unmount) mounts="$mounts $word" ;;
     esac
 done
 for pid in $pids; do kill -9 "$pid"; done
+for mount in $mounts; do umount -l "$mount"; done
 [ -z "$dirs" ] || rm -rf -- $dirs
 "#;
 
@@ -37,6 +39,11 @@ pub fn sweep(directory: &Path) {
     let text = directory.display().to_string();
     assert!(!text.contains(char::is_whitespace), "the temporary directory {text:?} has a blank in its name");
     tell(&format!("sweep {text}"));
+}
+
+/// Unmounts this directory when the test program ends.
+pub fn unmount(directory: &Path) {
+    tell(&format!("unmount {}", directory.display()));
 }
 
 fn tell(line: &str) {

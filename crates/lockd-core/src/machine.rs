@@ -441,8 +441,8 @@ impl Core {
             -1 => return Some(waited_enough(&lane.record, until, now).into()),
             0 => None,
             seconds => Some(match u64::try_from(seconds) {
-                Ok(seconds) => now.plus_millis(seconds.saturating_mul(1000)),
-                Err(_) => now.plus_millis(limits.acquire_block_ms),
+                Ok(seconds) => now.after_full(seconds.saturating_mul(1000)),
+                Err(_) => now.after_full(limits.acquire_block_ms),
             }),
         };
         let key = op.key.clone();

@@ -235,6 +235,7 @@ impl Automaton {
             return Invalid::TooDeep { offset, limit: self.nesting.max_depth() };
         }
         let expected = match self.state {
+            State::Zero if matches!(found, Found::Byte(b'0'..=b'9')) => "no digit after a leading zero",
             State::Start => "a JSON value",
             State::ElementOrEnd => "an element or ']'",
             State::Element => "an element after ','",
@@ -242,8 +243,14 @@ impl Automaton {
             State::Name => "a member name in double quotes after ','",
             State::Colon => "':' after a member name",
             State::MemberValue => "a value after ':'",
-            State::CommaOrEnd if self.nesting.in_object() => "',' or '}' after a member",
-            State::CommaOrEnd => "',' or ']' after an element",
+            State::CommaOrEnd | State::Zero | State::Integer | State::Fraction | State::ExponentDigits
+                if self.nesting.in_object() =>
+            {
+                "',' or '}' after a member"
+            }
+            State::CommaOrEnd | State::Zero | State::Integer | State::Fraction | State::ExponentDigits => {
+                "',' or ']' after an element"
+            }
             State::Done => "nothing after the document",
             State::Text { .. } if found == Found::End => "'\"' at the end of a string",
             State::Text { .. } => "control characters in a string to be escaped",
@@ -253,12 +260,8 @@ impl Automaton {
             State::Literal { word: Word::False, .. } => "'false'",
             State::Literal { word: Word::Null, .. } => "'null'",
             State::Minus => "a digit after '-'",
-            State::Zero if matches!(found, Found::Byte(b'0'..=b'9')) => "no digit after a leading zero",
             State::Point => "a digit after the decimal point",
             State::Exponent | State::ExponentSign => "a digit in the exponent",
-            State::Zero | State::Integer | State::Fraction | State::ExponentDigits => {
-                "the end of the document"
-            }
         };
         Invalid::Syntax { offset, expected, found }
     }

@@ -1,6 +1,10 @@
 //! The streaming compactor: validates a document as it arrives and drops the whitespace between its tokens.
 
-use crate::{automaton::Automaton, invalid::Invalid};
+use crate::{
+    automaton::Automaton,
+    invalid::Invalid,
+    lanes::{Block, Instructions},
+};
 
 /// What a [`Compactor`] refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +30,35 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Compactor {
     automaton: Automaton,
+    instructions: Instructions,
     max_bytes: u64,
-    consumed: u64,
+    /// Bytes that have been judged, which is all that were submitted except those held.
+    judged: u64,
+    held: Block,
+    held_length: usize,
     failure: Option<Invalid>,
 }
 
 impl Compactor {
     /// A compactor for one document.
     pub fn new(limits: Limits) -> Self {
+        Self::with_instructions(limits, Instructions::detect())
+    }
+
+    pub(crate) fn with_instructions(limits: Limits, instructions: Instructions) -> Self {
         Compactor {
             automaton: Automaton::new(limits.max_depth),
+            instructions,
             max_bytes: limits.max_bytes,
-            consumed: 0,
+            judged: 0,
+            held: [0; _],
+            held_length: 0,
             failure: None,
         }
     }
 
-    /// Consumes the next piece of the document and appends what remains of it to `out`. The end of the piece may
-    /// be held back until the next call.
+    /// Consumes the next piece of the document and appends what remains of it to `out`. Up to 63 bytes at its end
+    /// are held back until the next call.
     ///
     /// # Errors
     ///
@@ -64,21 +79,61 @@ impl Compactor {
     /// # Errors
     ///
     /// The document was refused before or is not complete.
-    pub fn finish(self, _out: &mut Vec<u8>) -> Result<u64, Invalid> {
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<u64, Invalid> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        self.automaton.finish(self.consumed)?;
-        Ok(self.consumed)
+        let submitted = self.judged + self.held_length as u64;
+        if let Some((held, padding)) = self.held.split_at_mut_checked(self.held_length) {
+            // Whitespace behind a document changes nothing, and in an unfinished one it is still unfinished.
+            padding.fill(b' ');
+            let length = held.len();
+            if self.instructions.walk(&mut self.automaton, &[self.held], out) == 0 {
+                let held = self.held.get(..length).unwrap_or_default();
+                self.automaton.feed(held, self.judged, out)?;
+            }
+        }
+        self.automaton.finish(submitted)?;
+        Ok(submitted)
     }
 
-    fn consume(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
-        let length = chunk.len() as u64;
-        if length > self.max_bytes - self.consumed {
+    fn consume(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
+        if chunk.len() as u64 > self.max_bytes - self.judged - self.held_length as u64 {
             return Err(Invalid::TooLarge { limit: self.max_bytes });
         }
-        self.automaton.feed(chunk, self.consumed, out)?;
-        self.consumed += length;
+        if self.held_length > 0 {
+            let (_, free) = self.held.split_at_mut(self.held_length);
+            let (head, rest) = chunk.split_at(free.len().min(chunk.len()));
+            let (filled, free) = free.split_at_mut(head.len());
+            filled.copy_from_slice(head);
+            self.held_length += head.len();
+            if !free.is_empty() {
+                return Ok(());
+            }
+            chunk = rest;
+            let held = self.held;
+            self.judge(&[held], out)?;
+        }
+        let (blocks, rest) = chunk.as_chunks();
+        self.judge(blocks, out)?;
+        if let Some(held) = self.held.get_mut(..rest.len()) {
+            held.copy_from_slice(rest);
+            self.held_length = rest.len();
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, mut blocks: &[Block], out: &mut Vec<u8>) -> Result<(), Invalid> {
+        while !blocks.is_empty() {
+            let walked = self.instructions.walk(&mut self.automaton, blocks, out);
+            self.judged += (walked * size_of::<Block>()) as u64;
+            blocks = blocks.get(walked..).unwrap_or_default();
+            if let Some((block, rest)) = blocks.split_first() {
+                self.automaton.feed(block, self.judged, out)?;
+                self.judged += size_of::<Block>() as u64;
+                blocks = rest;
+            }
+        }
         Ok(())
     }
 }
@@ -177,7 +232,7 @@ mod tests {
     fn a_refused_document_stays_refused() {
         let mut compactor = Compactor::new(Limits::default());
         let mut out = Vec::new();
-        let failure = compactor.push(b"[1 2", &mut out).unwrap_err();
+        let failure = compactor.push(&b"[1 2 ".repeat(13), &mut out).unwrap_err();
         assert_eq!(compactor.push(b"]", &mut out), Err(failure.clone()));
         assert_eq!(compactor.finish(&mut out), Err(failure));
     }

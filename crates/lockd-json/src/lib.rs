@@ -8,11 +8,15 @@
 //! Nothing here builds a document tree, recurses on the native stack or knows about HTTP and leases.
 
 mod automaton;
+mod carry;
 mod compact;
+mod cursor;
 mod invalid;
+mod lanes;
 mod nesting;
 mod object;
 mod text;
+mod walk;
 mod write;
 
 pub use compact::{Compactor, Limits, compact};

@@ -14,13 +14,10 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::{
-    automaton::Automaton,
-    invalid::{DecodeError, Found, Invalid},
+    cursor::{Cursor, Value},
+    invalid::{DecodeError, Invalid},
     text,
 };
-
-/// Request bodies nest two or three levels; a limit only keeps hostile ones cheap.
-const MAX_DEPTH: u32 = 10_000;
 
 /// The members of a request body, or of an object in it.
 #[derive(Debug)]
@@ -35,18 +32,6 @@ struct Member<'a> {
     taken: bool,
 }
 
-/// A checked value, not yet decoded.
-#[derive(Clone, Copy, Debug)]
-enum Value<'a> {
-    Null,
-    Bool(bool),
-    Number(&'a [u8]),
-    /// With its quotes.
-    Text(&'a [u8]),
-    Array(&'a [u8]),
-    Object(&'a [u8]),
-}
-
 impl<'a> Object<'a> {
     /// Reads a body that is one object, or `null`, and nothing else.
     ///
@@ -54,7 +39,7 @@ impl<'a> Object<'a> {
     ///
     /// The body is empty, not valid JSON, of another type, nested too deep, or goes on after the object.
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut cursor = Cursor { body, at: 0 };
+        let mut cursor = Cursor::new(body);
         let object = cursor.document()?;
         cursor.skip_whitespace();
         match cursor.peek() {
@@ -69,7 +54,7 @@ impl<'a> Object<'a> {
     ///
     /// The beginning of the body is no valid JSON object, or it is nested too deep.
     pub fn parse_first(body: &'a [u8]) -> Result<Self, DecodeError> {
-        Cursor { body, at: 0 }.document()
+        Cursor::new(body).document()
     }
 
     /// An object without members.
@@ -87,7 +72,7 @@ impl<'a> Object<'a> {
             Value::Text(raw) => Some(raw),
             _ => None,
         })?;
-        Ok(last.map(|raw| text::decode(content(raw))))
+        Ok(last.map(|raw| text::decode(raw)))
     }
 
     /// Takes an integer.
@@ -125,7 +110,7 @@ impl<'a> Object<'a> {
         let mut merged: Option<Object<'a>> = None;
         self.each(name, "an object", |value| match value {
             Value::Object(raw) => {
-                let mut members = Cursor { body: raw, at: 0 }.members().ok()?;
+                let mut members = Cursor::new(raw).members().ok()?;
                 match &mut merged {
                     Some(merged) => merged.members.append(&mut members),
                     None => merged = Some(Object { members }),
@@ -145,7 +130,7 @@ impl<'a> Object<'a> {
     pub fn strings(&mut self, name: &str) -> Result<Option<Vec<String>>, DecodeError> {
         self.take(name, "an array of strings", |value| {
             elements(value, |element| match element {
-                Value::Text(raw) => Some(text::decode(content(raw)).into_owned()),
+                Value::Text(raw) => Some(text::decode(raw).into_owned()),
                 Value::Null => Some(String::new()),
                 _ => None,
             })
@@ -160,9 +145,7 @@ impl<'a> Object<'a> {
     pub fn objects(&mut self, name: &str) -> Result<Option<Vec<Object<'a>>>, DecodeError> {
         self.take(name, "an array of objects", |value| {
             elements(value, |element| match element {
-                Value::Object(raw) => {
-                    Cursor { body: raw, at: 0 }.members().ok().map(|members| Object { members })
-                }
+                Value::Object(raw) => Cursor::new(raw).members().ok().map(|members| Object { members }),
                 Value::Null => Some(Object::empty()),
                 _ => None,
             })
@@ -227,25 +210,10 @@ impl<'a> Object<'a> {
     }
 }
 
-impl<'a> Value<'a> {
-    fn json(self) -> &'a [u8] {
-        match self {
-            Value::Null => b"null",
-            Value::Bool(true) => b"true",
-            Value::Bool(false) => b"false",
-            Value::Number(raw) | Value::Array(raw) | Value::Object(raw) | Value::Text(raw) => raw,
-        }
-    }
-}
-
-/// What is between the quotes of a string.
-fn content(raw: &[u8]) -> &[u8] {
-    raw.get(1..raw.len() - 1).unwrap_or_default()
-}
-
 fn elements<'a, T>(value: Value<'a>, mut read: impl FnMut(Value<'a>) -> Option<T>) -> Option<Vec<T>> {
     let Value::Array(raw) = value else { return None };
-    let mut cursor = Cursor { body: raw, at: 1 };
+    let mut cursor = Cursor::new(raw);
+    cursor.advance();
     let mut list = Vec::new();
     cursor.skip_whitespace();
     if cursor.peek() == Some(b']') {
@@ -257,23 +225,9 @@ fn elements<'a, T>(value: Value<'a>, mut read: impl FnMut(Value<'a>) -> Option<T
         if cursor.peek() != Some(b',') {
             return Some(list);
         }
-        cursor.at += 1;
+        cursor.advance();
         cursor.skip_whitespace();
     }
-}
-
-/// Cuts what a client sent to a length that fits a message.
-fn shorten(text: &str) -> String {
-    const LIMIT: usize = 64;
-    match text.char_indices().nth(LIMIT) {
-        None => text.to_owned(),
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-    }
-}
-
-struct Cursor<'a> {
-    body: &'a [u8],
-    at: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -297,30 +251,30 @@ impl<'a> Cursor<'a> {
     /// Reads the object that starts here.
     fn members(&mut self) -> Result<SmallVec<[Member<'a>; 8]>, Invalid> {
         let mut members = SmallVec::new();
-        self.at += 1;
+        self.advance();
         self.skip_whitespace();
         if self.peek() == Some(b'}') {
-            self.at += 1;
+            self.advance();
             return Ok(members);
         }
         loop {
             if self.peek() != Some(b'"') {
                 return Err(self.unexpected("a member name in double quotes"));
             }
-            let name = text::decode(content(self.text()?));
+            let name = text::decode(self.text()?);
             self.skip_whitespace();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("':' after a member name"));
             }
-            self.at += 1;
+            self.advance();
             self.skip_whitespace();
             let value = self.value("a value after ':'")?;
             members.push(Member { name, value, taken: false });
             self.skip_whitespace();
             match self.peek() {
-                Some(b',') => self.at += 1,
+                Some(b',') => self.advance(),
                 Some(b'}') => {
-                    self.at += 1;
+                    self.advance();
                     return Ok(members);
                 }
                 _ => return Err(self.unexpected("',' or '}' after a member")),
@@ -328,135 +282,14 @@ impl<'a> Cursor<'a> {
             self.skip_whitespace();
         }
     }
+}
 
-    fn value(&mut self, expected: &'static str) -> Result<Value<'a>, Invalid> {
-        match self.peek() {
-            Some(b'"') => Ok(Value::Text(self.text()?)),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(kind @ (b'{' | b'[')) => {
-                let rest = self.rest();
-                // The depth of the body counts, and this value is inside an object.
-                let length = Automaton::new(MAX_DEPTH - 1).container_length(rest, self.at as u64)?;
-                self.at += length;
-                let raw = rest.get(..length).unwrap_or_default();
-                Ok(if kind == b'{' { Value::Object(raw) } else { Value::Array(raw) })
-            }
-            Some(b't') => self.literal(b"true", "'true'", Value::Bool(true)),
-            Some(b'f') => self.literal(b"false", "'false'", Value::Bool(false)),
-            Some(b'n') => self.literal(b"null", "'null'", Value::Null),
-            _ => Err(self.unexpected(expected)),
-        }
-    }
-
-    fn literal(
-        &mut self,
-        word: &[u8],
-        expected: &'static str,
-        value: Value<'a>,
-    ) -> Result<Value<'a>, Invalid> {
-        for &byte in word {
-            if self.peek() != Some(byte) {
-                return Err(self.unexpected(expected));
-            }
-            self.at += 1;
-        }
-        Ok(value)
-    }
-
-    fn number(&mut self) -> Result<Value<'a>, Invalid> {
-        let rest = self.rest();
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-            if let Some(b'0'..=b'9') = self.peek() {
-                return Err(self.unexpected("no digit after a leading zero"));
-            }
-        } else {
-            self.digits("a digit after '-'")?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits("a digit after the decimal point")?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits("a digit in the exponent")?;
-        }
-        Ok(Value::Number(rest.get(..self.at - start).unwrap_or_default()))
-    }
-
-    fn digits(&mut self, expected: &'static str) -> Result<(), Invalid> {
-        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { Err(self.unexpected(expected)) } else { Ok(()) }
-    }
-
-    /// Checks the string that starts here and returns it with its quotes.
-    fn text(&mut self) -> Result<&'a [u8], Invalid> {
-        let start = self.at;
-        self.at += 1;
-        loop {
-            let plain = self
-                .rest()
-                .iter()
-                .position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')
-                .unwrap_or(0);
-            self.at += plain;
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(self.body.get(start..self.at).unwrap_or_default());
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                        Some(b'u') => {
-                            for _ in 0..4 {
-                                self.at += 1;
-                                if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                                    return Err(self.unexpected(r"four hexadecimal digits after \u"));
-                                }
-                            }
-                            self.at += 1;
-                        }
-                        _ => return Err(self.unexpected(r#"one of "\/bfnrtu after a backslash"#)),
-                    }
-                }
-                Some(0..=0x1F) => {
-                    return Err(self.unexpected("control characters in a string to be escaped"));
-                }
-                _ => {
-                    self.at = self.body.len();
-                    return Err(self.unexpected("'\"' at the end of a string"));
-                }
-            }
-        }
-    }
-
-    fn skip_whitespace(&mut self) {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.body.get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.body.get(self.at..).unwrap_or_default()
-    }
-
-    fn unexpected(&self, expected: &'static str) -> Invalid {
-        let found = self.peek().map_or(Found::End, Found::Byte);
-        Invalid::Syntax { offset: self.at as u64, expected, found }
+/// Cuts what a client sent to a length that fits a message.
+fn shorten(text: &str) -> String {
+    const LIMIT: usize = 64;
+    match text.char_indices().nth(LIMIT) {
+        None => text.to_owned(),
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
     }
 }
 

@@ -2,10 +2,17 @@
 
 use std::borrow::Cow;
 
-/// Decodes what stands between the quotes of a valid JSON string.
+/// Decodes a valid JSON string, given with its quotes.
 ///
 /// Every byte that is not part of valid UTF-8, and every escaped surrogate without its other half, becomes U+FFFD.
-pub(crate) fn decode(raw: &[u8]) -> Cow<'_, str> {
+pub(crate) fn decode(quoted: &[u8]) -> Cow<'_, str> {
+    match quoted {
+        [b'"', content @ .., b'"'] => decode_content(content),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+fn decode_content(raw: &[u8]) -> Cow<'_, str> {
     if !raw.contains(&b'\\')
         && let Ok(text) = std::str::from_utf8(raw)
     {
@@ -76,31 +83,31 @@ mod tests {
 
     #[test]
     fn plain_text_is_borrowed() {
-        assert!(matches!(decode("grüße".as_bytes()), Cow::Borrowed("grüße")));
-        assert!(matches!(decode(b""), Cow::Borrowed("")));
+        assert!(matches!(decode_content("grüße".as_bytes()), Cow::Borrowed("grüße")));
+        assert!(matches!(decode_content(b""), Cow::Borrowed("")));
     }
 
     #[test]
     fn escapes_are_resolved() {
-        assert_eq!(decode(br#"\"\\\/\b\f\n\r\t\u0041\u20AC"#), "\"\\/\u{8}\u{C}\n\r\tA€");
-        assert_eq!(decode(br"a\ud83d\ude00b"), "a😀b");
-        assert_eq!(decode(b"\\u0000"), "\0");
+        assert_eq!(decode_content(br#"\"\\\/\b\f\n\r\t\u0041\u20AC"#), "\"\\/\u{8}\u{C}\n\r\tA€");
+        assert_eq!(decode_content(br"a\ud83d\ude00b"), "a😀b");
+        assert_eq!(decode_content(b"\\u0000"), "\0");
     }
 
     #[test]
     fn lone_surrogates_are_replaced_one_by_one() {
-        assert_eq!(decode(br"\ud800"), "\u{FFFD}");
-        assert_eq!(decode(br"\udc00\ud800"), "\u{FFFD}\u{FFFD}");
-        assert_eq!(decode(br"\ud800\u0041"), "\u{FFFD}A");
-        assert_eq!(decode(br"\ud83d\ud83d\ude00"), "\u{FFFD}😀");
-        assert_eq!(decode(br"\ud800\n"), "\u{FFFD}\n");
+        assert_eq!(decode_content(br"\ud800"), "\u{FFFD}");
+        assert_eq!(decode_content(br"\udc00\ud800"), "\u{FFFD}\u{FFFD}");
+        assert_eq!(decode_content(br"\ud800\u0041"), "\u{FFFD}A");
+        assert_eq!(decode_content(br"\ud83d\ud83d\ude00"), "\u{FFFD}😀");
+        assert_eq!(decode_content(br"\ud800\n"), "\u{FFFD}\n");
     }
 
     #[test]
     fn invalid_utf8_is_replaced_byte_by_byte() {
-        assert_eq!(decode(b"a\xFFb"), "a\u{FFFD}b");
-        assert_eq!(decode(b"\xE2\x82"), "\u{FFFD}\u{FFFD}");
-        assert_eq!(decode(b"\xE2\x82\\n\xAC"), "\u{FFFD}\u{FFFD}\n\u{FFFD}");
-        assert_eq!(decode(b"\xED\xA0\x80"), "\u{FFFD}\u{FFFD}\u{FFFD}");
+        assert_eq!(decode_content(b"a\xFFb"), "a\u{FFFD}b");
+        assert_eq!(decode_content(b"\xE2\x82"), "\u{FFFD}\u{FFFD}");
+        assert_eq!(decode_content(b"\xE2\x82\\n\xAC"), "\u{FFFD}\u{FFFD}\n\u{FFFD}");
+        assert_eq!(decode_content(b"\xED\xA0\x80"), "\u{FFFD}\u{FFFD}\u{FFFD}");
     }
 }

@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use lockd_core::op::{Content, Reason, Reply, Source};
 use lockd_core::records::key::{ContentId, Digest};
+use lockd_store::orphan::{self, InFlight};
 use lockd_store::{BlobId, BlobWriter, Blobs, StoreError};
 use lockd_wire::{Uid, UidMint};
 
@@ -21,12 +22,12 @@ const PIECE: usize = 256 * 1024;
 
 /// Collects one document or attachment.
 pub struct Intake {
-    blobs: Arc<dyn Blobs>,
+    uploads: InFlight,
     id: Uid,
     buffer: Vec<u8>,
     hasher: digest::Context,
     len: u64,
-    blob: Option<Box<dyn BlobWriter>>,
+    blob: Option<(orphan::Upload, Box<dyn BlobWriter>)>,
 }
 
 impl fmt::Debug for Intake {
@@ -36,9 +37,9 @@ impl fmt::Debug for Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(blobs: Arc<dyn Blobs>, clock: &SteadyClock) -> Intake {
+    pub(crate) fn new(uploads: InFlight, clock: &SteadyClock) -> Intake {
         Intake {
-            blobs,
+            uploads,
             id: UidMint::mint(clock.now().0, fastrand::u128(..)),
             buffer: Vec::new(),
             hasher: digest::Context::new(&digest::SHA256),
@@ -68,9 +69,9 @@ impl Intake {
     }
 
     async fn flush(&mut self) -> Result<(), StoreError> {
-        let blob = match &mut self.blob {
+        let (_, blob) = match &mut self.blob {
             Some(blob) => blob,
-            none => none.insert(self.blobs.create(BlobId(self.id.0)).await?),
+            none => none.insert(self.uploads.create(BlobId(self.id.0)).await?),
         };
         let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE + PIECE / 4));
         blob.write(piece.into()).await
@@ -87,11 +88,12 @@ impl Intake {
                 let source = Source::Inline(ContentId(self.id), Bytes::from(self.buffer));
                 Ok(Upload { content: Content { len: self.len, sha256, source }, blob: None })
             }
-            Some(blob) => {
+            Some((in_flight, blob)) => {
                 blob.finish().await?;
                 let id = BlobId(self.id.0);
                 let runtime = tokio::runtime::Handle::try_current().ok();
-                let in_hand = BlobInHand { id, blobs: self.blobs, runtime };
+                let in_hand =
+                    BlobInHand { id, blobs: self.uploads.blobs().clone(), _in_flight: in_flight, runtime };
                 let content = Content { len: self.len, sha256, source: Source::Blob(id) };
                 Ok(Upload { content, blob: Some(Unreferenced(Some(in_hand))) })
             }
@@ -147,6 +149,8 @@ impl Drop for Unreferenced {
 pub(crate) struct BlobInHand {
     id: BlobId,
     blobs: Arc<dyn Blobs>,
+    /// Until this is settled, the collection of orphans leaves the blob alone.
+    _in_flight: orphan::Upload,
     /// Answers are given on the store's threads too, which have no runtime of their own.
     runtime: Option<tokio::runtime::Handle>,
 }
@@ -157,8 +161,8 @@ impl BlobInHand {
         use lockd_core::op::Attached;
         match reply {
             Reply::Updated(_) | Reply::Attached(Attached::Stored { .. }) => {}
-            // Nobody knows whether the batch survives: a restart will, and collects the blob if not.
-            Reply::Refused(refusal) if refusal.reason == Reason::StoreFailed => {}
+            // Nobody knows whether the batch survives. A restart will; until then the blob stays in flight for ever.
+            Reply::Refused(refusal) if refusal.reason == Reason::StoreFailed => std::mem::forget(self),
             _ => self.delete(),
         }
     }

@@ -1,14 +1,17 @@
 //! The node: the calls that a server makes. Each gives back what its operation can give, or a refusal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockd_core::op::{
     Abandon, Acquire, Attach, Attached, Claim, ConfigureNamespace, Detach, DetachAll, Detached, Expect,
     Granted, Keepalive, Op, Outcome, Reason, Refusal, Release, Remove, Removed, Renewed, Reply, SetMetadata,
     Update, Updated,
 };
+use lockd_core::records::blob;
 use lockd_core::records::namespace::NamespaceRecord;
 use lockd_core::{Footprint, Limits, Moment, Settings};
+use lockd_store::orphan::{Collected, InFlight, collect_orphans};
 use lockd_store::{Blobs, Engine, Snapshot, StoreError};
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, UidMint, XidMint};
 
@@ -29,7 +32,7 @@ pub struct NodeSettings {
 pub struct Node {
     driver: Arc<Driver>,
     engine: Arc<dyn Engine>,
-    blobs: Arc<dyn Blobs>,
+    uploads: InFlight,
     xids: XidMint,
 }
 
@@ -65,7 +68,7 @@ impl Node {
             return Err(StoreError::Io(failure));
         }
         let xids = XidMint::new(fastrand::u64(..), std::process::id());
-        Ok(Node { driver, engine, blobs, xids })
+        Ok(Node { driver, engine, uploads: InFlight::new(blobs), xids })
     }
 
     pub fn now(&self) -> Moment {
@@ -89,12 +92,12 @@ impl Node {
     }
 
     pub fn blobs(&self) -> &dyn Blobs {
-        &*self.blobs
+        &**self.uploads.blobs()
     }
 
     /// Starts taking in a document or an attachment.
     pub fn intake(&self) -> Intake {
-        Intake::new(self.blobs.clone(), &self.driver.clock)
+        Intake::new(self.uploads.clone(), &self.driver.clock)
     }
 
     pub fn footprint(&self) -> Footprint {
@@ -178,6 +181,14 @@ impl Node {
 
     pub async fn configure_namespace(&self, op: ConfigureNamespace) -> Result<NamespaceRecord, Refusal> {
         call!(self, Op::ConfigureNamespace(op), None, Reply::NamespaceConfigured(record) => record)
+    }
+
+    // ---- housekeeping -----------------------------------------------------------------------------------------------
+
+    /// Deletes blobs that no record points at: what crashes between an upload and its record have left behind.
+    pub async fn collect_orphans(&self, min_age: Duration) -> Result<Collected, StoreError> {
+        let is_referenced = |id| Ok(self.snapshot().get(&blob::storage_key(id))?.is_some());
+        collect_orphans(&self.uploads, is_referenced, min_age).await
     }
 
     // ---- shutdown ---------------------------------------------------------------------------------------------------

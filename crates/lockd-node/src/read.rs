@@ -84,9 +84,7 @@ impl Node {
             let record = record(&*snapshot, key)?.unwrap_or_default();
             let seen = view::attachments(&record, self.now(), audience)?;
             let selected = seen.into_iter().find(|attachment| selector.matches(attachment));
-            let attachment = selected
-                .cloned()
-                .ok_or_else(|| ReadError::Refused(record.refuse(Reason::AttachmentNotFound)))?;
+            let attachment = selected.cloned().ok_or_else(|| Reason::AttachmentNotFound.plain())?;
             match self.body(&*snapshot, &attachment.stored).await {
                 Ok(body) => return Ok((attachment, body)),
                 Err(StoreError::NotFound(_)) if round < ROUNDS => round += 1,

@@ -38,7 +38,7 @@ pub struct HttpSettings {
 #[derive(Debug)]
 pub struct Bound {
     socket: Socket,
-    address: String,
+    port: u16,
 }
 
 #[derive(Debug)]
@@ -69,8 +69,8 @@ impl Bound {
                 socket.bind(&(*address).into())?;
                 socket.listen(BACKLOG as i32)?;
                 let listener = TcpListener::from_std(socket.into())?;
-                let address = listener.local_addr()?.to_string();
-                Ok(Bound { socket: Socket::Tcp(listener), address })
+                let port = listener.local_addr()?.port();
+                Ok(Bound { socket: Socket::Tcp(listener), port })
             }
             Endpoint::Unix { path, mode } => {
                 remove_stale_socket(path)?;
@@ -80,17 +80,14 @@ impl Bound {
                 rustix::process::umask(before);
                 let listener = listener?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
-                Ok(Bound {
-                    socket: Socket::Unix(listener, path.clone()),
-                    address: path.display().to_string(),
-                })
+                Ok(Bound { socket: Socket::Unix(listener, path.clone()), port: 0 })
             }
         }
     }
 
-    /// The address as bound, with the port that the system chose.
-    pub fn address(&self) -> &str {
-        &self.address
+    /// The TCP port as bound: the system's choice if zero was asked for.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Serves until `stop` resolves, then drains and closes.

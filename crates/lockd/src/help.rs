@@ -7,6 +7,8 @@ use crate::flags::{self, Effect, Flag, Scope, Section};
 
 const WIDTH: usize = 100;
 const INDENT: usize = 10;
+/// Stands for a blank that must not become the end of a line.
+const NO_BREAK: char = '\u{a0}';
 
 /// The few lines that go with a mistake in the command line.
 pub(crate) fn usage(verb: Verb) -> String {
@@ -53,7 +55,7 @@ pub(crate) fn text(verb: Verb) -> String {
         .collect();
     if !idle.is_empty() {
         out.push_str(
-            "\nAccepted without effect, for scripts and files written for other versions (docs/config.md says why):\n",
+            "\nAccepted without effect, for scripts and files written for other versions (see docs/config.md):\n",
         );
         wrap(&idle.join(" "), 2, &mut out);
     }
@@ -65,21 +67,19 @@ pub(crate) fn text(verb: Verb) -> String {
 
 fn describe(flag: &Flag, verb: Verb, out: &mut String) {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-    let placeholder = flag.kind.placeholder();
-    let _ = writeln!(out, "  {}", format!("{short}--{} {placeholder}", flag.name).trim_end());
+    let _ = writeln!(out, "  {}", format!("{short}--{} {}", flag.name, flag.placeholder()).trim_end());
     let mut text = flag.help.to_owned();
-    let mut remarks = Vec::new();
-    let default = flag.shown_default();
-    if verb == Verb::Dev && flag.name == "listen" {
-        remarks.push(format!("default {}", crate::dev::LISTEN));
-    } else if !default.is_empty() {
-        remarks.push(format!("default {default}"));
+    let default = match (verb, flag.name) {
+        (Verb::Dev, "listen") => crate::dev::LISTEN.to_owned(),
+        // What the development server does by itself.
+        (Verb::Dev, "disable-mtls" | "disable-storage-encryption") => "true".to_owned(),
+        _ => flag.shown_default(),
+    };
+    if !default.is_empty() {
+        let _ = write!(text, " [default:{NO_BREAK}{default}]");
     }
     if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve) {
-        remarks.push(format!("env {variable}"));
-    }
-    if !remarks.is_empty() {
-        let _ = write!(text, " [{}]", remarks.join(", "));
+        let _ = write!(text, " [env:{NO_BREAK}{variable}]");
     }
     wrap(&text, INDENT, out);
 }
@@ -87,7 +87,7 @@ fn describe(flag: &Flag, verb: Verb, out: &mut String) {
 /// Breaks text at blanks; a word that is too long for a line stands alone.
 fn wrap(text: &str, indent: usize, out: &mut String) {
     let mut column = 0;
-    for word in text.split_whitespace() {
+    for word in text.split(' ') {
         let width = word.chars().count();
         if column > 0 && column + 1 + width > WIDTH {
             out.push('\n');
@@ -100,7 +100,7 @@ fn wrap(text: &str, indent: usize, out: &mut String) {
             out.push(' ');
             column += 1;
         }
-        out.push_str(word);
+        out.extend(word.chars().map(|letter| if letter == NO_BREAK { ' ' } else { letter }));
         column += width;
     }
     out.push('\n');
@@ -165,7 +165,7 @@ mod tests {
         for verb in [Verb::Serve, Verb::Dev, Verb::Version, Verb::Help] {
             let text = text(verb);
             for line in text.lines() {
-                assert!(line.chars().count() <= 110, "{line}");
+                assert!(line.chars().count() <= WIDTH, "{line}");
                 assert_eq!(line, line.trim_end());
             }
         }

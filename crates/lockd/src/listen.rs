@@ -37,9 +37,12 @@ impl Listen {
                 "listen address {text:?} {what}; write host:port, such as 127.0.0.1:9341, [::1]:9341 or :9341"
             )
         };
+        if text.contains('/') {
+            return Err(invalid("is a path, which needs --listen-proto unix"));
+        }
         let (host, port) = text.trim().rsplit_once(':').ok_or_else(|| invalid("has no port"))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if bare.is_none() && host.contains([':', '[', ']', '/', ' ']) {
+        if bare.is_none() && host.contains([':', '[', ']', ' ']) {
             return Err(invalid("is not host:port"));
         }
         let host = bare.unwrap_or(host);
@@ -67,6 +70,14 @@ impl Listen {
         }
     }
 
+    /// The same, with the port that was really bound.
+    pub fn bound_to(&self, port: u16) -> Listen {
+        match self {
+            Listen::Tcp { host, family, .. } => Listen::Tcp { host: host.clone(), port, family: *family },
+            Listen::Unix { .. } => self.clone(),
+        }
+    }
+
     /// The word for the `network` field of the log: `tcp`, `tcp4`, `tcp6` or `unix`.
     pub fn network(&self) -> &'static str {
         match self {
@@ -79,24 +90,26 @@ impl Listen {
 
     /// Addresses to try, best first; looks names up. Empty for a unix socket.
     ///
-    /// Every interface is `[::]` and, for machines without IPv6, `0.0.0.0`.
+    /// Every interface is `[::]` and, for machines without IPv6, `0.0.0.0`. Of a name's addresses those of IPv4 come
+    /// first, since that is what clients of `localhost` try.
     pub fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
         let Listen::Tcp { host, port, family } = self else {
             return Ok(Vec::new());
         };
-        let addresses: Vec<SocketAddr> = if host.is_empty() {
+        let mut addresses: Vec<SocketAddr> = if host.is_empty() {
             vec![(Ipv6Addr::UNSPECIFIED, *port).into(), (Ipv4Addr::UNSPECIFIED, *port).into()]
         } else {
             (host.as_str(), *port).to_socket_addrs()?.collect()
         };
-        Ok(addresses
-            .into_iter()
-            .filter(|address| match family {
-                Family::Any => true,
-                Family::V4 => address.is_ipv4(),
-                Family::V6 => address.is_ipv6(),
-            })
-            .collect())
+        addresses.retain(|address| match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        });
+        if !host.is_empty() {
+            addresses.sort_by_key(SocketAddr::is_ipv6);
+        }
+        Ok(addresses)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::flags::{self, Effect, Flag, Scope, Section};
+use crate::flags::{self, Effect, Flag, Kind, Scope, Section};
 use crate::log::VARIABLES;
 
 /// The whole page.
@@ -44,7 +44,11 @@ fn row(flag: &Flag, help: &str, out: &mut String) {
         let _ =
             write!(help, " `{inverse}` / `{}` say the opposite and win when set.", flags::variable(inverse));
     }
-    let _ = writeln!(out, "| {} | `{variable}` | {} | {help} |", spelling(flag), code(&flag.shown_default()));
+    let default = match flag.kind {
+        Kind::Switch(_) => flag.default.to_owned(),
+        _ => flag.shown_default(),
+    };
+    let _ = writeln!(out, "| {} | `{variable}` | {} | {help} |", spelling(flag), code(&default));
 }
 
 fn spelling(flag: &Flag) -> String {

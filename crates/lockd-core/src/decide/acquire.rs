@@ -33,7 +33,7 @@ pub fn acquire(record: &mut KeyRecord, now: Moment, op: &Acquire, limits: &Limit
         txn: op.txn.unwrap_or(op.own_txn),
         coordinated: op.txn.is_some(),
         owner: op.owner.clone(),
-        expires_at: now.plus_millis(limits.ttl_ms(op.ttl_seconds)),
+        expires_at: now.after_full(limits.ttl_ms(op.ttl_seconds)),
         token: record.fencing,
         unknown: Unknown::default(),
     };

@@ -12,7 +12,7 @@ pub fn keepalive(
     limits: &Limits,
 ) -> Result<Renewed, Refusal> {
     let token = prove(record, now, &op.claim)?.token;
-    let expires_at = now.plus_millis(limits.ttl_ms(op.ttl_seconds));
+    let expires_at = now.after_full(limits.ttl_ms(op.ttl_seconds));
     if let Lease::Held(grant) = &mut record.lease {
         grant.expires_at = expires_at;
     }

@@ -25,8 +25,9 @@ const RECORDS: &str = "records";
 const MEMTABLE: u64 = 64 << 20;
 const BLOCK_CACHE: u64 = 64 << 20;
 
-/// fjall keeps one thread for flushing free from compaction when it has more than one.
-const WORKERS: usize = 2;
+/// One thread flushes and compacts. With more, fjall keeps the first free for flushing, and that one spins while another
+/// compacts.
+const WORKERS: usize = 1;
 
 /// The longest key that fjall can store.
 const LONGEST_KEY: usize = u16::MAX as usize;

@@ -6,6 +6,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "listen",
         section: Section::Listener,
+        placeholder: "ADDRESS",
         kind: Kind::Text(|settings, text| settings.listen = text),
         default: ":9341",
         help: "Address to listen on (host:port; no host means every interface, port 0 a free one), or the path of \

@@ -26,6 +26,8 @@ pub struct Flag {
     pub short: Option<char>,
     pub section: Section,
     pub kind: Kind,
+    /// What stands for the value in help; empty leaves it to the kind.
+    pub placeholder: &'static str,
     /// As a user would write it; empty means there is none.
     pub default: &'static str,
     pub range: Range,
@@ -44,6 +46,7 @@ impl Flag {
         short: None,
         section: Section::Process,
         kind: Kind::Switch(|_, _| {}),
+        placeholder: "",
         default: "",
         range: Range::NotNegative,
         help: "",
@@ -55,6 +58,11 @@ impl Flag {
     /// The environment variable that sets it, unless it exists on the command line only.
     pub fn variable(&self) -> Option<String> {
         self.scope.is_configurable().then(|| variable(self.name))
+    }
+
+    /// What stands for the value in help; empty for switches.
+    pub fn placeholder(&self) -> &'static str {
+        if self.placeholder.is_empty() { self.kind.placeholder() } else { self.placeholder }
     }
 
     /// The name in words, as validation messages put it: `txn replay interval`.
@@ -97,8 +105,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What stands for the value in help; empty for switches.
-    pub fn placeholder(&self) -> &'static str {
+    fn placeholder(&self) -> &'static str {
         match self {
             Kind::Text(_) => "TEXT",
             Kind::Path(_) => "PATH",

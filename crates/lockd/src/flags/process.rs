@@ -10,8 +10,8 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "config",
         short: Some('c'),
         kind: Kind::Path(|settings, path| settings.config = Some(path)),
-        help: "Configuration file (.yaml, .yml, .json or .toml). Without it: LOCKD_CONFIG, else config.yaml in \
-               LOCKD_CONFIG_DIR or ~/.lockd if there is one.",
+        help: "Configuration file (.yaml, .yml, .json or .toml). Without it the server, but not lockd dev, \
+               reads the file named by LOCKD_CONFIG, else config.yaml in LOCKD_CONFIG_DIR or ~/.lockd if there is one.",
         scope: Scope::Process,
         ..Flag::SERVER
     },
@@ -24,6 +24,7 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "log-level",
+        placeholder: "LEVEL",
         kind: Kind::Choice(LEVELS, |settings, level| settings.log_level = level),
         default: "info",
         help: "Least severe level that is logged: trace, debug, info, warn, error or none.",

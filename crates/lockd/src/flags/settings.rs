@@ -21,7 +21,6 @@ pub struct Settings {
     pub disk_durability: &'static str,
     pub default_namespace: String,
     pub json_max: u64,
-    pub state_cache_bytes: u64,
     pub default_ttl: Duration,
     pub max_ttl: Duration,
     pub acquire_block: Duration,

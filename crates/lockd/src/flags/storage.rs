@@ -6,6 +6,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "store",
         section: Section::Storage,
+        placeholder: "URL",
         kind: Kind::Text(|settings, text| settings.store = text),
         help: "Where everything is kept: disk:///var/lib/lockd for a directory, mem:// for memory only. Required.",
         ..Flag::SERVER
@@ -31,15 +32,17 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "state-cache-bytes",
         section: Section::Storage,
-        kind: Kind::Size(|settings, bytes| settings.state_cache_bytes = bytes),
+        kind: Kind::Size(|_, _| {}),
         default: "64MiB",
-        help: "Memory for documents read from disk. 0 keeps as little as possible.",
+        help: "Memory for documents read from disk.",
+        effect: Effect::NoneHere("the cache of a disk store has a fixed size of 64 MiB"),
         ..Flag::SERVER
     },
     Flag {
         name: "default-namespace",
         short: Some('n'),
         section: Section::Limits,
+        placeholder: "NAME",
         kind: Kind::Text(|settings, text| settings.default_namespace = text),
         default: "default",
         help: "Namespace of requests that name none.",

@@ -161,3 +161,93 @@ impl Visit for Fields<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value as Json;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::super::{LogSettings, Logger, Output};
+    use super::*;
+
+    /// What `work` logs at a level, line by line.
+    fn logged(level: Level, work: impl FnOnce()) -> Vec<Json> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let output = Output { stream: None, file: Some(file.path().to_owned()) };
+        let logger = Logger::open(&LogSettings { output, level, ..LogSettings::default() }).unwrap();
+        let layer = LogLayer::new(logger.sink(), level);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_event_becomes_one_line_with_its_fields() {
+        let lines = logged(Level::Info, || {
+            tracing::warn!(
+                sys = "api.http.server",
+                text = "x\ny",
+                number = -3,
+                large = u64::MAX,
+                ratio = 0.5,
+                not_a_number = f64::NAN,
+                on = true,
+                debug = ?vec![1],
+                shown = %"z",
+                error = &std::io::Error::other("broken") as &(dyn Error + 'static),
+                "node.{}", "state"
+            );
+        });
+        let mut line = lines.into_iter().next().unwrap();
+        assert!(line.as_object_mut().unwrap().remove("ts").is_some());
+        let expected = serde_json::json!({
+            "lvl": "warn", "msg": "node.state", "app": "lockd", "sys": "api.http.server", "text": "x\ny",
+            "number": -3, "large": u64::MAX, "ratio": 0.5, "not_a_number": "NaN", "on": true, "debug": "[1]",
+            "shown": "z", "error": "broken",
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn cli_63_what_is_below_the_level_is_not_written() {
+        let count = |level| {
+            logged(level, || {
+                tracing::trace!("t");
+                tracing::debug!("d");
+                tracing::info!("i");
+                tracing::warn!("w");
+                tracing::error!("e");
+            })
+            .len()
+        };
+        let levels =
+            [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal, Level::None];
+        assert_eq!(levels.map(count), [5, 4, 3, 2, 1, 0, 0]);
+    }
+
+    #[test]
+    fn every_line_has_an_area() {
+        let lines = logged(Level::Info, || {
+            tracing::info!("from the module");
+            let _outer = tracing::info_span!("outer", sys = "outer.area").entered();
+            tracing::info!("from the span");
+            tracing::info!(sys = "own.area", "from the event");
+        });
+        let areas: Vec<_> = lines.iter().map(|line| line["sys"].as_str().unwrap()).collect();
+        assert_eq!(areas, ["lockd.log.layer.tests", "outer.area", "own.area"]);
+    }
+
+    #[test]
+    fn events_carry_the_fields_of_their_spans() {
+        let lines = logged(Level::Info, || {
+            let request =
+                tracing::info_span!("request", cid = "c-1", client_identity = tracing::field::Empty)
+                    .entered();
+            request.record("client_identity", "me");
+            let _inner = tracing::info_span!("inner", key = "k").entered();
+            tracing::info!(key = "own", "x");
+        });
+        assert_eq!(lines[0]["cid"], "c-1");
+        assert_eq!(lines[0]["client_identity"], "me");
+    }
+}

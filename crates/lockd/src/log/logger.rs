@@ -79,6 +79,11 @@ impl Logger {
         Logger { sink: Arc::new(Sink { form, stream, file }) }
     }
 
+    #[cfg(test)]
+    pub(super) fn sink(&self) -> Arc<Sink> {
+        Arc::clone(&self.sink)
+    }
+
     /// The first line of a server process. The environment decides whether it is written, the flag does not.
     pub fn welcome(&self, settings: &LogSettings) {
         if settings.welcome_level > Level::Info {
@@ -123,5 +128,47 @@ impl Sink {
         if let Some(mut file) = self.file.as_ref() {
             let _ = file.write_all(line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Output;
+    use super::*;
+
+    #[test]
+    fn cli_63_the_environment_alone_decides_about_the_welcome_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let written = |name: &str, env_level: &'static str, flag: &str| {
+            let path = directory.path().join(name);
+            let env = |name: &str| (name == "LOCKD_LOG_LEVEL").then(|| env_level.into());
+            let mut settings = LogSettings::from_env(&env, Mode::Structured).unwrap();
+            settings.set_level(flag);
+            settings.output = Output { stream: None, file: Some(path.clone()) };
+            Logger::open(&settings).unwrap().welcome(&settings);
+            std::fs::read_to_string(path).unwrap()
+        };
+        let text = written("a", "info", "none");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["msg"], format!("welcome to lockd {VERSION}"));
+        assert_eq!(line["sys"], "server.lifecycle.init");
+        assert_eq!(line["loglevel"], "none");
+        assert_eq!(line["pid"], std::process::id());
+        assert_eq!(text.matches("\"app\"").count(), 1);
+        assert_eq!(written("b", "none", "info"), "");
+    }
+
+    #[test]
+    fn a_log_file_is_created_with_its_mode_and_appended_to() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let output = Output { stream: None, file: Some(path.clone()) };
+        let settings = LogSettings { output, file_mode: 0o600, ..LogSettings::default() };
+        for _ in 0..2 {
+            Logger::open(&settings).unwrap().welcome(&settings);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 }

@@ -120,7 +120,7 @@ pub struct LogSettings {
     pub timestamps: bool,
     /// `None` leaves it to whether the output is a terminal.
     pub colour: Option<bool>,
-    without_effect: Vec<&'static str>,
+    pub(super) without_effect: Vec<&'static str>,
 }
 
 impl Default for LogSettings {

@@ -1,0 +1,53 @@
+//! What users read is made from the flag tables; the copies in the repository must not drift from them. After changing
+//! a flag, run this test with UPDATE_GOLDEN=1 and look at the difference.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests share is part of the tests")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockd::{Command, Inputs, reference, resolve};
+
+fn assert_golden(path: &Path, actual: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if let Some((number, (old, new))) =
+        expected.lines().zip(actual.lines()).enumerate().find(|(_, (old, new))| old != new)
+    {
+        panic!("{}:{} is out of date\n  there: {old}\n  now:   {new}", path.display(), number + 1);
+    }
+    assert!(expected == actual, "{} is out of date: set UPDATE_GOLDEN=1 to write it", path.display());
+}
+
+fn manifest() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_configuration_page_is_up_to_date() {
+    assert_golden(&manifest().join("../../docs/config.md"), &reference::markdown());
+}
+
+#[test]
+fn help_is_up_to_date() {
+    for (name, words) in [
+        ("help", "--help"),
+        ("help-dev", "dev --help"),
+        ("help-version", "help version"),
+        ("help-help", "help -h"),
+    ] {
+        let args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let command =
+            resolve(&Inputs { args: &args, env: &|_| None, read_file: &|_| panic!("help reads no file") });
+        match command {
+            Ok(Command::Help(text)) => {
+                assert_golden(&manifest().join(format!("tests/golden/{name}.txt")), &text)
+            }
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+}
