@@ -6,9 +6,19 @@
 //!
 //! Nothing in this crate knows what a lease is.
 
+pub mod disk;
+mod key_range;
+pub mod mem;
+mod open;
+pub mod orphan;
 mod port;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+mod url;
 
+pub use open::{Durability, Opened, Options, open};
 pub use port::{
-    Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry, Progress,
-    Snapshot, StoreError,
+    Batch, BlobId, BlobReader, BlobWriter, Blobs, BoxFuture, Change, Committed, Direction, Engine, Entry,
+    Progress, Snapshot, StoreError,
 };
+pub use url::{Place, StoreUrl};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dev::Greeting;
+use lockd_wire::Namespace;
+
 use crate::flags::Settings;
 use crate::listen::{Family, Listen};
 use crate::log::LogSettings;
@@ -23,7 +25,7 @@ pub struct ServerConfig {
     /// Most changes that share one sync.
     pub commit_max_ops: usize,
 
-    pub default_namespace: String,
+    pub default_namespace: Namespace,
     /// Largest JSON body and document, in bytes; exactly this much is accepted.
     pub json_max: u64,
     pub default_ttl: Duration,
@@ -32,7 +34,7 @@ pub struct ServerConfig {
     /// Longest time an acquire waits in line.
     pub acquire_block: Duration,
 
-    /// As configured; [`ServerConfig::effective_drain_grace`] is what to wait.
+    /// As configured; the shutdown takes less if its timeout asks for it.
     pub drain_grace: Duration,
     /// Time for the whole shutdown; `None` sets no limit.
     pub shutdown_timeout: Option<Duration>,
@@ -119,14 +121,6 @@ impl ServerConfig {
             greeting: None,
         })
     }
-
-    /// The grace a stopping server gives lease holders: at most 80 % of the whole shutdown.
-    pub fn effective_drain_grace(&self) -> Duration {
-        match self.shutdown_timeout {
-            Some(limit) => self.drain_grace.min(limit / 5 * 4),
-            None => self.drain_grace,
-        }
-    }
 }
 
 fn listen(settings: &Settings) -> Result<Listen, String> {
@@ -155,14 +149,6 @@ fn keeps_data_at_rest(store: &str) -> bool {
 }
 
 /// The same rule as for namespaces in requests, so that a bad default does not fail every request later.
-fn namespace(text: &str) -> Result<String, String> {
-    let name = text.trim().to_lowercase();
-    let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(fits) {
-        return Err(format!(
-            "config: default namespace {text:?} is not valid: write 1 to 128 letters, digits, '.', '_' or '-', not \
-             starting with '.'"
-        ));
-    }
-    Ok(name)
+fn namespace(text: &str) -> Result<Namespace, String> {
+    Namespace::parse(text).map_err(|error| format!("config: default namespace: {error}"))
 }

@@ -70,6 +70,14 @@ impl Listen {
         }
     }
 
+    /// The same, with the port that was really bound.
+    pub fn bound_to(&self, port: u16) -> Listen {
+        match self {
+            Listen::Tcp { host, family, .. } => Listen::Tcp { host: host.clone(), port, family: *family },
+            Listen::Unix { .. } => self.clone(),
+        }
+    }
+
     /// The word for the `network` field of the log: `tcp`, `tcp4`, `tcp6` or `unix`.
     pub fn network(&self) -> &'static str {
         match self {

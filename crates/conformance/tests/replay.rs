@@ -1,0 +1,52 @@
+//! Replays the recorded exchanges of the leases, state and attachments API against a server on every store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use lockd_conformance::recording::{self, Body, Scenario, Step};
+use lockd_conformance::replay;
+use lockd_conformance::server::{StoreKind, shared};
+
+const RECORDING: &str = include_str!("../fixtures/core-transcripts.jsonl");
+/// Many scenarios mostly sleep, so there are more threads than processors.
+const THREADS: usize = 16;
+
+fn scenarios() -> Vec<Scenario> {
+    recording::parse(RECORDING).expect("the recording is valid")
+}
+
+#[test]
+fn the_recording_is_complete() {
+    let scenarios = scenarios();
+    assert_eq!(scenarios.len(), 156);
+    assert_eq!(scenarios.iter().map(|scenario| scenario.steps.len()).sum::<usize>(), 1293);
+}
+
+/// Checklist line 86.
+#[test]
+fn http_core_86_recordings_mem() {
+    replay::run(&scenarios(), shared(StoreKind::Mem).address(), THREADS).expect_success();
+}
+
+#[test]
+fn http_core_86_recordings_disk() {
+    let mut scenarios = scenarios();
+    prefer_the_index(&mut scenarios);
+    replay::run(&scenarios, shared(StoreKind::Disk).address(), THREADS).expect_success();
+}
+
+/// The recordings were made on a memory store, which prefers scans where nothing is configured. Every other store
+/// prefers the index.
+fn prefer_the_index(scenarios: &mut [Scenario]) {
+    let defaults = scenarios.iter_mut().find(|scenario| scenario.name == "namespace_defaults").unwrap();
+    let mut changed = 0;
+    for step in &mut defaults.steps {
+        if let Step::Exchange { answer, .. } = step
+            && let Body::Json(json) = &mut answer.body
+            && let Some(engine) = json.pointer_mut("/query/preferred_engine")
+        {
+            assert_eq!(engine, "scan");
+            *engine = "index".into();
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2);
+}

@@ -1,0 +1,214 @@
+//! The book of held leases: which are due, which belong to one transaction, and how many there are. It is kept in memory
+//! for every held lease, so it is compact; the durable copy is the held-lease record.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use lockd_wire::{KeyId, TxnId};
+
+use crate::moment::Moment;
+use crate::records::held::HeldLease;
+
+type Slot = u32;
+
+#[derive(Debug)]
+struct Page {
+    key: KeyId,
+    held: HeldLease,
+    /// Listed in `by_expiry`; not any more once it was handed out as due.
+    listed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct LeaseBook {
+    pages: Vec<Option<Page>>,
+    vacant: Vec<Slot>,
+    by_key: HashTable<Slot>,
+    by_txn: HashTable<Slot>,
+    by_expiry: BTreeSet<(Moment, Slot)>,
+    hasher: FixedState,
+}
+
+impl LeaseBook {
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.by_expiry.first().map(|&(at, _)| at)
+    }
+
+    fn hash(&self, value: impl Hash) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    fn page(&self, slot: Slot) -> Option<&Page> {
+        self.pages.get(slot as usize)?.as_ref()
+    }
+
+    fn slot_of(&self, key: &KeyId) -> Option<Slot> {
+        let is_it = |&slot: &Slot| self.page(slot).is_some_and(|page| page.key == *key);
+        self.by_key.find(self.hash(key), is_it).copied()
+    }
+
+    pub(crate) fn get(&self, key: &KeyId) -> Option<HeldLease> {
+        self.page(self.slot_of(key)?).map(|page| page.held)
+    }
+
+    /// Writes, rewrites or (with `None`) strikes the entry of a key.
+    pub(crate) fn set(&mut self, key: &KeyId, held: Option<HeldLease>) {
+        match (self.slot_of(key), held) {
+            (None, None) => {}
+            (None, Some(held)) => self.insert(key.clone(), held),
+            (Some(slot), None) => self.strike(slot),
+            (Some(slot), Some(held)) => self.rewrite(slot, held),
+        }
+    }
+
+    fn insert(&mut self, key: KeyId, held: HeldLease) {
+        let (key_hash, txn_hash) = (self.hash(&key), self.hash(held.txn));
+        let page = Some(Page { key, held, listed: true });
+        let slot = match self.vacant.pop() {
+            Some(slot) => {
+                self.pages[slot as usize] = page;
+                slot
+            }
+            None => {
+                self.pages.push(page);
+                (self.pages.len() - 1) as Slot
+            }
+        };
+        let (pages, hasher) = (&self.pages, &self.hasher);
+        let rehash = |slot: Slot, hash: fn(&FixedState, &Page) -> u64| {
+            pages[slot as usize].as_ref().map_or(0, |page| hash(hasher, page))
+        };
+        self.by_key
+            .insert_unique(key_hash, slot, |&slot| rehash(slot, |hasher, page| hasher.hash_one(&page.key)));
+        self.by_txn.insert_unique(txn_hash, slot, |&slot| {
+            rehash(slot, |hasher, page| hasher.hash_one(page.held.txn))
+        });
+        self.by_expiry.insert((held.expires_at, slot));
+    }
+
+    fn strike(&mut self, slot: Slot) {
+        let Some(page) = self.pages[slot as usize].take() else { return };
+        let (key_hash, txn_hash) = (self.hash(&page.key), self.hash(page.held.txn));
+        if let Ok(entry) = self.by_key.find_entry(key_hash, |&other| other == slot) {
+            entry.remove();
+        }
+        if let Ok(entry) = self.by_txn.find_entry(txn_hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.by_expiry.remove(&(page.held.expires_at, slot));
+        self.vacant.push(slot);
+        if self.by_key.is_empty() {
+            // A burst of leases should not be paid for for ever.
+            *self = LeaseBook::default();
+        }
+    }
+
+    fn rewrite(&mut self, slot: Slot, held: HeldLease) {
+        let Some(page) = self.pages[slot as usize].as_mut() else { return };
+        if page.held.txn != held.txn {
+            let key = page.key.clone();
+            self.strike(slot);
+            return self.insert(key, held);
+        }
+        self.by_expiry.remove(&(page.held.expires_at, slot));
+        self.by_expiry.insert((held.expires_at, slot));
+        page.held = held;
+        page.listed = true;
+    }
+
+    /// Takes one lease that is past its expiry off the list. It stays in the book until it is set again.
+    pub(crate) fn take_due(&mut self, now: Moment) -> Option<KeyId> {
+        let &(at, slot) = self.by_expiry.first()?;
+        if at > now {
+            return None;
+        }
+        self.by_expiry.pop_first();
+        let page = self.pages[slot as usize].as_mut()?;
+        page.listed = false;
+        Some(page.key.clone())
+    }
+
+    /// The keys that a decision about this transaction concerns, in order: every key with changes staged under it, provided
+    /// that a client has made it a transaction by choosing its id for at least one of them.
+    pub(crate) fn participants(&self, txn: TxnId) -> Vec<KeyId> {
+        let mut coordinated = false;
+        let mut keys: Vec<KeyId> = self
+            .by_txn
+            .iter_hash(self.hash(txn))
+            .filter_map(|&slot| self.page(slot))
+            .filter(|page| page.held.txn == txn && page.held.staged)
+            .map(|page| {
+                coordinated |= page.held.coordinated;
+                page.key.clone()
+            })
+            .collect();
+        if !coordinated {
+            keys.clear();
+        }
+        keys.sort();
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use lockd_wire::{KeyName, Namespace, Xid};
+    use proptest::prelude::*;
+
+    fn key(n: u8) -> KeyId {
+        KeyId::new(&Namespace::parse("n").unwrap(), &KeyName::parse(&format!("k{n}")).unwrap())
+    }
+
+    fn held(txn: u8, expires: u8, coordinated: bool, staged: bool) -> HeldLease {
+        let mut id = [0; 12];
+        id[0] = txn;
+        HeldLease { expires_at: Moment(expires.into()), txn: TxnId(Xid(id)), coordinated, staged }
+    }
+
+    proptest! {
+        /// The book against a plain map of the same entries.
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec(
+            (0u8..6, prop::option::of((0u8..4, 0u8..20, any::<bool>(), any::<bool>()))), 1..60
+        )) {
+            let mut book = LeaseBook::default();
+            let mut map = BTreeMap::new();
+            for (n, entry) in steps {
+                let entry = entry.map(|(txn, expires, coordinated, staged)| held(txn, expires, coordinated, staged));
+                book.set(&key(n), entry);
+                match entry {
+                    Some(entry) => map.insert(key(n), entry),
+                    None => map.remove(&key(n)),
+                };
+                prop_assert_eq!(book.len(), map.len());
+                prop_assert_eq!(book.next_due(), map.values().map(|held| held.expires_at).min());
+                for n in 0..6 {
+                    prop_assert_eq!(book.get(&key(n)), map.get(&key(n)).copied());
+                }
+                for txn in 0..4 {
+                    let txn = held(txn, 0, false, false).txn;
+                    let staged = || map.iter().filter(|(_, held)| held.txn == txn && held.staged);
+                    let expected: Vec<KeyId> = match staged().any(|(_, held)| held.coordinated) {
+                        true => staged().map(|(key, _)| key.clone()).collect(),
+                        false => Vec::new(),
+                    };
+                    prop_assert_eq!(book.participants(txn), expected);
+                }
+            }
+            let mut due = 0;
+            while book.take_due(Moment(10)).is_some() {
+                due += 1;
+            }
+            prop_assert_eq!(due, map.values().filter(|held| held.expires_at <= Moment(10)).count());
+        }
+    }
+}

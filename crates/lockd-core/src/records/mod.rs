@@ -1,0 +1,35 @@
+//! The durable schema: one file a record. A record's module knows its key layout and its encoding, nothing else.
+//!
+//! | prefix | record | key | value |
+//! |---|---|---|---|
+//! | `K` | [`key::KeyRecord`] | namespace, NUL, key | everything lockd knows of a key |
+//! | `L` | [`held::HeldLease`] | namespace, NUL, key | present while the key is leased: what start-up needs to rebuild timers |
+//! | `C` | [`content`] | content id | the bytes of a small document or attachment |
+//! | `B` | [`blob`] | blob id | the key whose document or attachment lives in that blob |
+//! | `N` | [`namespace::NamespaceRecord`] | namespace | query settings |
+//!
+//! Values are sequences of tagged fields ([`field`]): a reader skips, keeps and writes back fields it does not know.
+
+pub mod blob;
+pub mod content;
+pub mod field;
+pub mod held;
+pub mod key;
+pub mod namespace;
+
+use bytes::Bytes;
+
+/// A stored record that does not read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stored {record} record is damaged: {what}")]
+pub struct Damaged {
+    pub record: &'static str,
+    pub what: &'static str,
+}
+
+fn prefixed(prefix: u8, rest: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(prefix);
+    key.extend_from_slice(rest);
+    key.into()
+}

@@ -1,0 +1,314 @@
+//! The fast path: validating and compacting 64 bytes at a time.
+//!
+//! Every question of the grammar is turned into one about sets of positions, held as the bits of a `u64`, so that all
+//! tokens of a block are checked together. "What follows a comma, after whitespace?" is an addition: the carry runs
+//! through the whitespace and stops behind it. Only brackets, escapes and literals are looked at one by one.
+//!
+//! The walk stops at a block that it does not understand for any reason (an error in it, too many levels of nesting,
+//! a document that is a bare number, ...) and leaves it to the [`Automaton`], untouched. It may therefore refuse
+//! anything, but what it accepts must be valid and leave the automaton as if it had read the bytes.
+
+use crate::{
+    automaton::{Automaton, Word},
+    carry::{Carry, NumberCarry},
+    lanes::{Block, Lanes},
+    nesting::Window,
+};
+
+/// Consumes blocks from the start, appends what remains of them to `out`, and returns how many it consumed.
+#[inline(always)]
+pub(crate) fn walk<L: Lanes>(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
+    let mut window = automaton.nesting.window();
+    let Some(mut carry) = Carry::from_state(automaton.state) else { return 0 };
+    out.reserve(blocks.len() * 64);
+    let mut walked = 0;
+    for block in blocks {
+        let lanes = L::load(block);
+        let mut next = Step { carry, window };
+        let Some(keep) = next.check(lanes, block) else { break };
+        lanes.append(block, keep, out);
+        Step { carry, window } = next;
+        walked += 1;
+        if carry.done {
+            break;
+        }
+    }
+    automaton.state = carry.state(window);
+    automaton.nesting.set_window(window);
+    walked
+}
+
+/// Moves a set one position up, with `carry` as its new lowest bit.
+#[inline(always)]
+fn shifted(set: u64, carry: u64) -> u64 {
+    set << 1 | carry
+}
+
+/// The positions behind the `runs` that begin at `starts`, and whether one run reaches the end of the block. A start
+/// where there is no run is its own end.
+#[inline(always)]
+fn run_ends(starts: u64, runs: u64) -> (u64, u64) {
+    let (sum, overflow) = starts.overflowing_add(runs);
+    (sum & !runs, u64::from(overflow))
+}
+
+/// The positions above `at`.
+#[inline(always)]
+fn above(at: u32) -> u64 {
+    u64::MAX << 1 << at
+}
+
+/// One block being judged. Worthless after a check that failed.
+struct Step {
+    carry: Carry,
+    window: Window,
+}
+
+impl Step {
+    /// The bytes of the block that remain, or `None` if it is not understood.
+    #[inline(always)]
+    fn check<L: Lanes>(&mut self, lanes: L, block: &Block) -> Option<u64> {
+        let all_quotes = lanes.equal(b'"');
+        let backslashes = lanes.equal(b'\\');
+        let control = lanes.at_most(0x1F);
+        if self.carry.in_text & !self.carry.escaped == u64::MAX
+            && self.carry.hex_missing == 0
+            && all_quotes | backslashes | control == 0
+        {
+            // Inside a long string.
+            return Some(u64::MAX);
+        }
+
+        let mut quotes = all_quotes;
+        if backslashes | self.carry.escaped != 0 || self.carry.hex_missing != 0 {
+            let escaped = self.escaped(backslashes);
+            self.check_escapes(escaped & !backslashes, block)?;
+            quotes &= !escaped;
+        }
+        // From an opening quote to the last byte before the closing one.
+        let text = L::parities(quotes) ^ self.carry.in_text;
+        self.carry.in_text = (text as i64 >> 63) as u64;
+        let openings = quotes & text;
+
+        let white = lanes.whitespace() & !text;
+        let open = lanes.equal_folded(b'{') & !text;
+        let close = lanes.equal_folded(b'}') & !text;
+        let comma = lanes.equal(b',') & !text;
+        let colon = lanes.equal(b':') & !text;
+        let scalars = !(white | open | close | comma | colon | quotes | text);
+
+        if self.window.depth() == 0 {
+            self.check_outermost(white, open, quotes)?;
+        }
+        let objects = self.check_brackets(open, close, white, block)?;
+
+        let continued = u64::from(self.carry.literal.is_some()) | self.carry.number.inside;
+        let scalar_starts = scalars & !shifted(scalars, continued);
+        let follow = |set: u64, carry: &mut u64| {
+            let (behind, overflow) = run_ends(shifted(set, *carry), white);
+            *carry = set >> 63 | overflow;
+            behind
+        };
+        let after_open = follow(open, &mut self.carry.opened);
+        let after_comma = follow(comma, &mut self.carry.comma);
+        let after_colon = follow(colon, &mut self.carry.colon);
+        let expecting = after_open | after_comma | after_colon;
+        let mut wrong = control & text;
+        wrong |= (openings | scalar_starts | open) & !expecting;
+        wrong |= (comma | colon) & expecting;
+        wrong |= close & (after_comma | after_colon);
+
+        // Where an object expects a member, there is a name, or the object ends; and colons follow names only.
+        let members = (after_open | after_comma) & objects;
+        wrong |= members & !(openings | close);
+        let names = openings & members;
+        let (name_ends, in_name) = run_ends(names | self.carry.in_name, text);
+        self.carry.in_name = in_name;
+        wrong |= colon ^ follow(name_ends, &mut self.carry.named);
+
+        if scalars != 0 || continued != 0 {
+            wrong |= self.wrong_scalars(lanes, block, scalars, scalar_starts)?;
+        }
+        if wrong == 0 { Some(!white) } else { None }
+    }
+
+    /// The bytes behind a backslash that is not itself behind one. In a row of backslashes only the last is reported,
+    /// through the byte behind it.
+    #[inline(always)]
+    fn escaped(&mut self, backslashes: u64) -> u64 {
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        let first = self.carry.escaped;
+        let rows = backslashes & !first;
+        let starts = rows & !(rows << 1);
+        // A row escapes the byte behind it if its length is odd: if it starts at an even position and ends behind an
+        // even one, or the other way round.
+        let (even_ends, _) = run_ends(starts & EVEN, rows);
+        let (odd_ends, overflow) = run_ends(starts & !EVEN, rows);
+        self.carry.escaped = overflow;
+        even_ends & !EVEN | odd_ends & EVEN | first
+    }
+
+    /// Looks at what stands behind backslashes.
+    #[inline(always)]
+    fn check_escapes(&mut self, escaped: u64, block: &Block) -> Option<()> {
+        let (missing, _) = block.split_at_checked(self.carry.hex_missing as usize)?;
+        self.carry.hex_missing = 0;
+        if !missing.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut left = escaped;
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            match block[at & 63] {
+                b'"' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                b'u' => {
+                    let rest = block.get(at + 1..)?;
+                    let digits = match rest.first_chunk::<4>() {
+                        Some(digits) => digits,
+                        None => {
+                            self.carry.hex_missing = 4 - rest.len() as u32;
+                            rest
+                        }
+                    };
+                    if !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return None;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// Outside of all brackets the walk understands only what leads to the first bracket, and the inside of a string.
+    #[inline(always)]
+    fn check_outermost(&self, white: u64, open: u64, quotes: u64) -> Option<()> {
+        let first = !white & white.wrapping_add(1);
+        let understood = if self.carry.opened == 1 {
+            white == u64::MAX || open & first != 0
+        } else {
+            self.carry.in_text == u64::MAX && quotes == 0
+        };
+        understood.then_some(())
+    }
+
+    /// Opens and closes brackets, and returns the positions that are directly inside an object before their byte.
+    #[inline(always)]
+    fn check_brackets(&mut self, open: u64, close: u64, white: u64, block: &Block) -> Option<u64> {
+        let mut inside = if self.window.in_object() { u64::MAX } else { 0 };
+        let mut objects = inside;
+        let mut left = open | close;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            // The only difference between square brackets and braces.
+            let object = block[(at & 63) as usize] & 0x20 != 0;
+            if open >> at & 1 == 1 {
+                if !self.window.open(object) {
+                    return None;
+                }
+            } else {
+                if !self.window.close(object) {
+                    return None;
+                }
+                if self.window.depth() == 0 {
+                    self.carry.done = true;
+                    if above(at) & !white != 0 {
+                        return None;
+                    }
+                }
+            }
+            let now = if self.window.in_object() { u64::MAX } else { 0 };
+            objects ^= (inside ^ now) & above(at);
+            inside = now;
+        }
+        Some(objects)
+    }
+
+    /// The positions where a number or literal is not as it should be.
+    #[inline(always)]
+    fn wrong_scalars<L: Lanes>(&mut self, lanes: L, block: &Block, scalars: u64, starts: u64) -> Option<u64> {
+        let digits = lanes.digits() & scalars;
+        let minus = lanes.equal(b'-') & scalars;
+        // Whatever begins with neither digit nor sign must be a literal.
+        let literals = self.literals(starts & !(digits | minus), block)?;
+        let numbers = scalars & !literals;
+        let mut wrong = numbers & literals << 1;
+
+        let before = self.carry.number;
+        let number_starts = numbers & !shifted(numbers, before.inside);
+        let plus = lanes.equal(b'+') & numbers;
+        let point = lanes.equal(b'.') & numbers;
+        let exponent = lanes.equal_folded(b'e') & numbers;
+        wrong |= numbers & !(digits | minus | plus | point | exponent);
+
+        let after_exponent = shifted(exponent, before.exponent);
+        let exponent_signs = (minus | plus) & after_exponent;
+        let signs = minus & number_starts;
+        wrong |= (minus | plus) & !(signs | exponent_signs);
+        wrong |= after_exponent & !(digits | exponent_signs);
+        let digit_missing = minus | plus | point;
+        wrong |= shifted(digit_missing, before.digit_missing) & !digits;
+
+        let first_digits = number_starts | shifted(signs, before.sign);
+        let leading_zeros = lanes.equal(b'0') & numbers & first_digits;
+        wrong |= shifted(leading_zeros, before.leading_zero) & digits;
+
+        let (fraction_ends, fraction) = run_ends(shifted(point, before.fraction), digits);
+        wrong |= fraction_ends & point;
+        let exponent_starts = after_exponent & digits | shifted(exponent_signs, before.exponent_digits);
+        let (exponent_ends, exponent_digits) = run_ends(exponent_starts, digits);
+        wrong |= exponent_ends & (point | exponent);
+
+        self.carry.number = NumberCarry {
+            inside: numbers >> 63,
+            digit: digits >> 63,
+            leading_zero: leading_zeros >> 63,
+            sign: signs >> 63,
+            exponent: exponent >> 63,
+            digit_missing: digit_missing >> 63,
+            fraction: point >> 63 | fraction,
+            exponent_digits: exponent_signs >> 63 | exponent_digits,
+        };
+        Some(wrong)
+    }
+
+    /// The bytes of `true`, `false` and `null`, which begin at `starts` or before the block.
+    #[inline(always)]
+    fn literals(&mut self, starts: u64, block: &Block) -> Option<u64> {
+        let mut literals = 0;
+        if let Some((word, matched)) = self.carry.literal.take() {
+            let rest = word.bytes().get(matched as usize..)?;
+            if !block.starts_with(rest) {
+                return None;
+            }
+            literals = !above(rest.len() as u32) >> 1;
+        }
+        let mut left = starts;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            let rest = block.get(at as usize..)?;
+            let word = match rest.first()? {
+                b't' => Word::True,
+                b'f' => Word::False,
+                b'n' => Word::Null,
+                _ => return None,
+            };
+            let bytes = word.bytes();
+            let seen = bytes.len().min(rest.len());
+            if bytes.get(..seen) != rest.get(..seen) {
+                return None;
+            }
+            if seen < bytes.len() {
+                self.carry.literal = Some((word, seen as u32));
+            }
+            literals |= (!above(seen as u32) >> 1) << at;
+        }
+        Some(literals)
+    }
+}
+
+#[cfg(test)]
+mod tests;

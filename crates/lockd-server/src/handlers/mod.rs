@@ -1,0 +1,14 @@
+//! The endpoints, one file each. A handler lists its checks in the order of its contract, asks the node, and maps the answer.
+
+pub(crate) mod acquire;
+pub(crate) mod attachment;
+pub(crate) mod attachments;
+pub(crate) mod describe;
+pub(crate) mod get;
+pub(crate) mod health;
+pub(crate) mod keepalive;
+pub(crate) mod metadata;
+pub(crate) mod namespace;
+pub(crate) mod release;
+pub(crate) mod remove;
+pub(crate) mod update;

@@ -1,0 +1,215 @@
+//! Sockets: binding them, accepting connections, speaking HTTP/1.1 and cleartext HTTP/2 on them, closing them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::app::App;
+use crate::route;
+use crate::shutdown::{self, DrainReport, Shutdown};
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub enum Endpoint {
+    Tcp(SocketAddr),
+    Unix { path: PathBuf, mode: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct HttpSettings {
+    /// Requests in flight on one HTTP/2 connection; `None` leaves it to the library.
+    pub http2_max_concurrent_streams: Option<u32>,
+    /// A request head must be complete this long after its first byte.
+    pub header_timeout: Duration,
+}
+
+/// A bound socket that nobody answers yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: Socket,
+    port: u16,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// After an accept that failed for want of descriptors or memory: time for others to give some back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Bound {
+    pub fn bind(endpoint: &Endpoint) -> io::Result<Bound> {
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let domain = socket2::Domain::for_address(*address);
+                let socket =
+                    socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+                socket.set_reuse_address(true)?;
+                socket.set_nonblocking(true)?;
+                if let SocketAddr::V6(v6) = address {
+                    // `[::]` means every address, IPv4 ones included, as people expect of ":9341".
+                    socket.set_only_v6(!v6.ip().is_unspecified())?;
+                }
+                socket.bind(&(*address).into())?;
+                socket.listen(BACKLOG as i32)?;
+                let listener = TcpListener::from_std(socket.into())?;
+                let port = listener.local_addr()?.port();
+                Ok(Bound { socket: Socket::Tcp(listener), port })
+            }
+            Endpoint::Unix { path, mode } => {
+                remove_stale_socket(path)?;
+                // Created closed to others, then opened as far as asked: never open for a moment to more than that.
+                let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+                let listener = UnixListener::bind(path);
+                rustix::process::umask(before);
+                let listener = listener?;
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+                Ok(Bound { socket: Socket::Unix(listener, path.clone()), port: 0 })
+            }
+        }
+    }
+
+    /// The TCP port as bound: the system's choice if zero was asked for.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves until `stop` resolves, then drains and closes.
+    pub async fn serve(
+        self,
+        app: Arc<App>,
+        http: HttpSettings,
+        stop: impl Future<Output = ()>,
+        settings: Shutdown,
+    ) -> DrainReport {
+        let graceful = GracefulShutdown::new();
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new()).header_read_timeout(http.header_timeout);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .max_concurrent_streams(http.http2_max_concurrent_streams);
+        let server = Arc::new(server);
+        let accept = async {
+            loop {
+                match self.socket.accept().await {
+                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, stream),
+                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, stream),
+                    Err(error) if is_about_one_connection(&error) => {}
+                    Err(error) => {
+                        tracing::warn!(sys = "api.http.server", %error, "cannot accept connections for the moment");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        let started = async {
+            stop.await;
+            let started = Instant::now();
+            (started, shutdown::drain(&app, &settings).await)
+        };
+        // New connections are welcome until the drain is over: holders may need one to release.
+        let (started, report) = tokio::select! {
+            ended = started => ended,
+            () = accept => unreachable!("accepting never ends by itself"),
+        };
+        drop(self.socket);
+        let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+        let closed = graceful.shutdown();
+        match rest {
+            Some(rest) => {
+                let _ = tokio::time::timeout(rest.max(Duration::from_millis(10)), closed).await;
+            }
+            None => closed.await,
+        }
+        report
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn spawn<S>(
+    server: &Arc<auto::Builder<TokioExecutor>>,
+    graceful: &GracefulShutdown,
+    app: &Arc<App>,
+    stream: S,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (app, server, watcher) = (app.clone(), server.clone(), graceful.watcher());
+    tokio::spawn(async move {
+        let service = service_fn(move |request| {
+            let app = app.clone();
+            async move { Ok::<_, Infallible>(route::serve(app, request).await) }
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = watcher.watch(connection);
+        if let Err(error) = connection.await {
+            tracing::debug!(sys = "api.http.server", %error, "connection ended");
+        }
+    });
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Socket::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes what a killed server left behind, but neither a file that is no socket nor the socket of a living server.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            let text =
+                format!("{} exists and is no socket: choose another path or remove it", path.display());
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            let text = format!("{} is the socket of a running server", path.display());
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+        Ok(_) => std::fs::remove_file(path),
+    }
+}

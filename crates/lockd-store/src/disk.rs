@@ -1,0 +1,48 @@
+//! `disk://`: a store in one directory of a local file system.
+//!
+//! ```text
+//! <root>/lock       held by the owner with a kernel lock; says who that is
+//! <root>/format     version of this layout
+//! <root>/last-use   how the store was last opened or closed
+//! <root>/db/        the records, a fjall database
+//! <root>/blobs/     the blobs, one file each
+//! ```
+
+mod blob_reader;
+mod blob_writer;
+mod blobs;
+mod committer;
+mod database;
+mod engine;
+mod fault;
+mod journal;
+mod keeper;
+mod last_use;
+mod owner;
+mod root;
+mod snapshot;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use blobs::DiskBlobs;
+pub use engine::DiskEngine;
+
+use crate::open::{Durability, Options};
+use crate::port::StoreError;
+
+/// Opens the store in a directory, or creates it in an absent or empty one. Blocks while the store recovers.
+///
+/// The durability is taken from `options`.
+pub fn open(root: &Path, options: &Options) -> Result<(Arc<DiskEngine>, Arc<DiskBlobs>), StoreError> {
+    let root = root::Root::prepare(root)?;
+    let owner = owner::Owner::claim(&root)?;
+    root.create_or_check()?;
+    if options.durability == Durability::Os {
+        root.refuse_network_file_system()?;
+    }
+    let blobs = Arc::new(DiskBlobs::open(&root)?);
+    let database = database::Database::open(&root, options.durability)?;
+    let engine = DiskEngine::start(root, owner, database, Arc::clone(&blobs), options)?;
+    Ok((Arc::new(engine), blobs))
+}

@@ -1,0 +1,203 @@
+//! Group commit: one thread that writes everything that has queued up, syncs once, and then says so.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use super::database::Database;
+use super::snapshot::DiskSnapshot;
+use crate::port::{Batch, BlobId, Change, Progress, Snapshot, StoreError};
+
+/// A group is closed when it is this large, so that one sync does not hold everybody up for long and the journal is never
+/// torn by more than this and one batch.
+const GROUP_BYTES: usize = 8 << 20;
+
+type Listener = Box<dyn Fn(Progress) + Send + Sync>;
+
+/// What the threads of a disk engine and its callers share.
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    published: ArcSwap<DiskSnapshot>,
+    reported: Mutex<Reported>,
+    listener: OnceLock<Listener>,
+}
+
+#[derive(Default)]
+struct Queue {
+    batches: Vec<Batch>,
+    /// The number of the last batch in the queue.
+    last: u64,
+    /// The committer waits for [`Shared::wake`].
+    idle: bool,
+    stopping: bool,
+}
+
+/// What the listener has been told.
+#[derive(Default)]
+struct Reported {
+    durable: u64,
+    failure: Option<StoreError>,
+}
+
+impl Shared {
+    pub(super) fn new(snapshot: DiskSnapshot) -> Self {
+        Self {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            published: ArcSwap::from_pointee(snapshot),
+            reported: Mutex::default(),
+            listener: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn submit(&self, seq: u64, batch: Batch) {
+        let mut queue = self.queue.lock();
+        queue.batches.push(batch);
+        queue.last = seq;
+        if std::mem::take(&mut queue.idle) {
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn listen(&self, listener: Listener) {
+        if self.listener.set(listener).is_err() {
+            tracing::error!("a second listener for one store was ignored");
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<dyn Snapshot> {
+        self.published.load_full()
+    }
+
+    /// Lets the committer end when its queue is empty.
+    pub(super) fn stop(&self) {
+        self.queue.lock().stopping = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.reported.lock().failure.clone()
+    }
+
+    /// Publishes a state in which everything up to `through` is durable, unless the engine has failed meanwhile.
+    fn publish(&self, snapshot: DiskSnapshot, through: u64) {
+        let mut reported = self.reported.lock();
+        if reported.failure.is_some() {
+            return;
+        }
+        self.published.store(Arc::new(snapshot));
+        reported.durable = through;
+        self.tell(Progress::Durable { through });
+    }
+
+    /// Nothing that has not been reported as durable ever will be.
+    pub(super) fn fail(&self, error: StoreError) {
+        let mut reported = self.reported.lock();
+        if reported.failure.is_none() {
+            tracing::error!(%error, "the store has failed and accepts no more writes");
+            reported.failure = Some(error.clone());
+            self.tell(Progress::Failed { from: reported.durable + 1, error });
+        }
+    }
+
+    fn tell(&self, progress: Progress) {
+        if let Some(listener) = self.listener.get() {
+            listener(progress);
+        }
+    }
+
+    /// Waits for batches and takes at most `limit`. `None` when there will be no more.
+    fn next_group(&self, limit: usize) -> Option<(u64, Vec<Batch>)> {
+        let mut queue = self.queue.lock();
+        while queue.batches.is_empty() {
+            if queue.stopping {
+                return None;
+            }
+            queue.idle = true;
+            self.wake.wait(&mut queue);
+            queue.idle = false;
+        }
+        let count = group_size(&queue.batches, limit);
+        let rest = queue.batches.split_off(count);
+        let group = std::mem::replace(&mut queue.batches, rest);
+        Some((queue.last - queue.batches.len() as u64, group))
+    }
+}
+
+/// How many of the waiting batches go into the next group: at least one.
+fn group_size(batches: &[Batch], limit: usize) -> usize {
+    let mut bytes = 0;
+    let mut count = 0;
+    for batch in batches.iter().take(limit.max(1)) {
+        bytes += batch.changes.iter().map(size).sum::<usize>();
+        if count > 0 && bytes > GROUP_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+fn size(change: &Change) -> usize {
+    match change {
+        Change::Put { key, value } => key.len() + value.len(),
+        Change::Delete { key } => key.len(),
+    }
+}
+
+/// The committing thread.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    dead: SyncSender<BlobId>,
+    limit: usize,
+}
+
+impl Committer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        database: Arc<Database>,
+        dead: SyncSender<BlobId>,
+        limit: usize,
+    ) -> Self {
+        Self { shared, database, dead, limit }
+    }
+
+    pub(super) fn run(self) {
+        while let Some((through, group)) = self.shared.next_group(self.limit) {
+            if self.shared.failure().is_some() {
+                // Refused; the listener knows since the failure that everything after it is lost.
+                continue;
+            }
+            match self.commit(&group) {
+                Ok(()) => {
+                    self.shared.publish(self.database.snapshot(), through);
+                    self.bury(&group);
+                }
+                Err(error) => self.shared.fail(error),
+            }
+        }
+    }
+
+    fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
+        group.iter().try_for_each(Database::check)?;
+        self.database.commit(group)
+    }
+
+    /// Has the blobs deleted that nothing points at any more. If that cannot keep up, the orphan collection will find
+    /// them.
+    fn bury(&self, group: &[Batch]) {
+        for id in group.iter().flat_map(|batch| &batch.dead_blobs) {
+            match self.dead.try_send(*id) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    tracing::debug!(blob = %id, "left a dead blob to the orphan collection");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The fjall database of a disk store: how it is tuned, checked, opened, written and closed.
+//!
+//! fjall asserts where it does not expect damage. Nothing that a disk can contain may take the process down, so what
+//! reads or writes its files runs under [`guarded`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::{KeyspaceCreateOptions, PersistMode};
+use hashbrown::HashSet;
+use parking_lot::RwLock;
+
+use super::last_use::LastUse;
+use super::root::{self, Root};
+use super::snapshot::DiskSnapshot;
+use super::{fault, journal};
+use crate::open::Durability;
+use crate::port::{Batch, Change, StoreError};
+
+/// The one keyspace all records are in.
+const RECORDS: &str = "records";
+
+/// How much is kept in memory before it is written out as a table.
+const MEMTABLE: u64 = 64 << 20;
+const BLOCK_CACHE: u64 = 64 << 20;
+
+/// One thread flushes and compacts. With more, fjall keeps the first free for flushing, and that one spins while another
+/// compacts.
+const WORKERS: usize = 1;
+
+/// The longest key that fjall can store.
+const LONGEST_KEY: usize = u16::MAX as usize;
+
+/// The keyspace as snapshots see it: `None` once the store is closed, so that a forgotten snapshot cannot keep its files
+/// locked.
+pub(super) type Records = Arc<RwLock<Option<fjall::Keyspace>>>;
+
+/// An open database.
+pub(super) struct Database {
+    root: Root,
+    database: fjall::Database,
+    records: Records,
+    /// Before a batch is reported, it has been handed to the operating system or to the device.
+    persist: PersistMode,
+}
+
+/// Creates an empty database, complete and closed.
+pub(super) fn create(directory: &Path) -> Result<(), StoreError> {
+    guarded("create the database in", directory, || {
+        let database = builder(directory).open()?;
+        database.keyspace(RECORDS, options)?;
+        database.persist(PersistMode::SyncAll)
+    })
+}
+
+fn builder(directory: &Path) -> fjall::DatabaseBuilder<fjall::Database> {
+    fjall::Database::builder(directory).cache_size(BLOCK_CACHE).worker_threads(WORKERS)
+}
+
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE).manual_journal_persist(true)
+}
+
+fn guarded<T>(
+    what: &str,
+    directory: &Path,
+    action: impl FnOnce() -> fjall::Result<T>,
+) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(result) => result.map_err(|error| fault::database(what, directory, &error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+            Err(StoreError::Corrupt(fault::damaged(what, directory, text)))
+        }
+    }
+}
+
+impl Database {
+    /// Opens the database of a store that has been created.
+    pub(super) fn open(root: &Root, durability: Durability) -> Result<Self, StoreError> {
+        let directory = root.database();
+        refuse_incomplete(&directory)?;
+        journal::check(&directory, LastUse::read(root)?)?;
+        LastUse::opened(durability).write(root)?;
+        let (database, records) = guarded("open", root.path(), || {
+            let database = builder(&directory).open()?;
+            let known = database.keyspace_exists(RECORDS);
+            Ok((known.then(|| database.keyspace(RECORDS, options)).transpose()?, database))
+        })
+        .and_then(|(records, database)| match records {
+            Some(records) => Ok((database, records)),
+            None => Err(StoreError::Corrupt(fault::damaged("open", root.path(), "its records are missing"))),
+        })?;
+        let persist = match durability {
+            Durability::Fsync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
+        };
+        Ok(Self { root: root.clone(), database, records: Arc::new(RwLock::new(Some(records))), persist })
+    }
+
+    pub(super) fn snapshot(&self) -> DiskSnapshot {
+        DiskSnapshot::new(self.root.clone(), Arc::clone(&self.records), self.database.snapshot())
+    }
+
+    /// Writes a group of batches as one and makes them as durable as was asked for. They are visible to snapshots taken
+    /// afterwards, not before.
+    pub(super) fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
+        let changes: usize = group.iter().map(|batch| batch.changes.len()).sum();
+        if changes == 0 {
+            return Ok(());
+        }
+        let records = self.records.read();
+        let Some(records) = records.as_ref() else {
+            return Err(StoreError::Io(format!("disk store {} is closed", self.root.path().display())));
+        };
+        guarded("write to", self.root.path(), || {
+            let batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), changes);
+            let mut batch = batch.durability(Some(self.persist));
+            // In one batch of fjall all changes have the same number, so of two changes of a key only one may be in it:
+            // the last, which is the first from behind.
+            let mut seen = HashSet::with_capacity(changes);
+            for change in group.iter().rev().flat_map(|batch| batch.changes.iter().rev()) {
+                match change {
+                    Change::Put { key, value } => {
+                        if seen.insert(key.as_ref()) {
+                            batch.insert(records, key.clone(), value.clone());
+                        }
+                    }
+                    Change::Delete { key } => {
+                        if seen.insert(key.as_ref()) {
+                            batch.remove(records, key.clone());
+                        }
+                    }
+                }
+            }
+            batch.commit()
+        })
+    }
+
+    /// Refuses what fjall would assert.
+    pub(super) fn check(batch: &Batch) -> Result<(), StoreError> {
+        for change in &batch.changes {
+            let (key, value) = match change {
+                Change::Put { key, value } => (key, value.len()),
+                Change::Delete { key } => (key, 0),
+            };
+            if key.is_empty() || key.len() > LONGEST_KEY || u32::try_from(value).is_err() {
+                return Err(StoreError::Invalid(format!(
+                    "a record with a key of {} bytes and a value of {value} bytes cannot be stored: keys have 1 to \
+                     {LONGEST_KEY} bytes and values less than 4 GiB",
+                    key.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs what has been written. Fails, too, if the database has stopped because of an earlier failure.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        guarded("sync", self.root.path(), || self.database.persist(PersistMode::SyncData))
+    }
+
+    /// Only whether the database has stopped because of an earlier failure.
+    pub(super) fn check_health(&self) -> Result<(), StoreError> {
+        guarded("write to", self.root.path(), || self.database.persist(PersistMode::Buffer))
+    }
+
+    /// Waits for running reads, stops the threads of the database and notes how it was left.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        let synced = guarded("close", self.root.path(), || self.database.persist(PersistMode::SyncAll));
+        let records = self.records.write().take();
+        drop(records);
+        drop(self.database);
+        synced?;
+        journal::end(&self.root.database())?.write(&self.root)
+    }
+}
+
+/// fjall creates what is missing and removes what it does not know. Neither is right for a store that existed.
+fn refuse_incomplete(directory: &Path) -> Result<(), StoreError> {
+    let missing = |path: &Path| {
+        let detail = format!("{} is missing", path.display());
+        Err(StoreError::Corrupt(fault::damaged("open", directory, &detail)))
+    };
+    for path in [directory.to_path_buf(), directory.join("version"), directory.join("lock")] {
+        if !root::exists(&path)? {
+            return missing(&path);
+        }
+    }
+    let keyspaces = directory.join("keyspaces");
+    if !root::exists(&keyspaces)? {
+        return missing(&keyspaces);
+    }
+    let names = root::read_directory(&keyspaces)?;
+    let mut numbers =
+        names.iter().filter(|name| name.to_str().is_some_and(|name| name.parse::<u64>().is_ok()));
+    // The catalogue of keyspaces, and the records.
+    for expected in ["0", "1"] {
+        let path: PathBuf = keyspaces.join(expected).join("current");
+        if !root::exists(&path)? {
+            return missing(&path);
+        }
+    }
+    match numbers.find(|name| *name != "0" && *name != "1") {
+        None => Ok(()),
+        Some(extra) => {
+            let detail = format!("{} was not written by lockd", keyspaces.join(extra).display());
+            Err(StoreError::Corrupt(fault::damaged("open", directory, &detail)))
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Checking the journals of the database before it replays them.
+//!
+//! A journal is a sequence of batches, each with a checksum, in a file that may be longer than its content. On replay
+//! fjall stops at the first entry it cannot decode and cuts the file there, which is right for the torn end of the newest
+//! journal and would silently forget acknowledged batches anywhere else; and it refuses a batch whose checksum fails,
+//! which is right anywhere except at the torn end. We know more than it does: every batch was synced before the next one
+//! was written. So whatever is followed by an intact batch must be intact itself, and only what follows the last intact
+//! batch of the newest journal may be cut.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::last_use::LastUse;
+use super::{fault, root};
+use crate::port::StoreError;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const TRAILER: &[u8; 4] = b"FJL\x03";
+const UNCOMPRESSED: u8 = 0;
+
+/// Checks all journals of the database in `directory` and cuts the torn end of the newest one. `Corrupt` if anything is
+/// missing that must be there.
+pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreError> {
+    let journals = list(directory)?;
+    let Some(((newest_id, newest), sealed)) = journals.split_last() else {
+        return Err(StoreError::Corrupt(fault::damaged("open", directory, "it has no journal")));
+    };
+    for (_, path) in sealed {
+        let found = scan(path)?;
+        if found.tail > 0 {
+            return Err(corrupt(path, found.valid, "a journal that was complete has become unreadable"));
+        }
+    }
+    let found = scan(newest)?;
+    if let LastUse::Closed { journal, len } = last_use
+        && (*newest_id != journal || found.valid < len)
+    {
+        let detail = format!("journal {journal} was closed with {len} bytes");
+        return Err(corrupt(newest, found.valid, &detail));
+    }
+    if found.tail == 0 {
+        return Ok(());
+    }
+    if last_use != LastUse::Unsynced && followed_by_a_batch(newest, &found)? {
+        return Err(corrupt(newest, found.valid, "intact batches follow the damage"));
+    }
+    tracing::warn!(
+        file = %newest.display(),
+        offset = found.valid,
+        bytes_dropped = found.tail,
+        "the end of the journal is torn: dropping a batch that was being written when the last owner died"
+    );
+    cut(newest, found.valid).map_err(|error| fault::io("cut the torn end of", newest, &error))
+}
+
+/// Number and length of the newest journal of a closed database.
+pub(super) fn end(directory: &Path) -> Result<LastUse, StoreError> {
+    match list(directory)?.pop() {
+        Some((journal, path)) => Ok(LastUse::Closed { journal, len: scan(&path)?.valid }),
+        None => Err(StoreError::Corrupt(fault::damaged("close", directory, "it has no journal"))),
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+    let mut journals = Vec::new();
+    for name in root::read_directory(directory)? {
+        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".jnl")) else { continue };
+        let Ok(id) = id.parse::<u64>() else {
+            let detail = format!("{name:?} is not the name of a journal");
+            return Err(StoreError::Corrupt(fault::damaged("open", directory, &detail)));
+        };
+        journals.push((id, directory.join(name)));
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+fn corrupt(path: &Path, offset: u64, detail: &str) -> StoreError {
+    StoreError::Corrupt(format!(
+        "{} is damaged at offset {offset}: {detail}; nothing was changed, restore the store from a backup",
+        path.display()
+    ))
+}
+
+fn cut(path: &Path, len: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(len)?;
+    file.sync_all()
+}
+
+/// How far a journal can be read.
+struct Scan {
+    /// Where the last intact batch ends.
+    valid: u64,
+    /// Its number, if there is one.
+    last_seqno: Option<u64>,
+    /// How many bytes follow that are not just reserved space.
+    tail: u64,
+}
+
+fn scan(path: &Path) -> Result<Scan, StoreError> {
+    let run = || {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut batches = Batches::new(BufReader::with_capacity(256 << 10, file), len);
+        let mut found = Scan { valid: 0, last_seqno: None, tail: 0 };
+        while let Some(seqno) = batches.next()? {
+            found.valid = batches.position;
+            found.last_seqno = Some(seqno);
+        }
+        let mut rest = batches.reader;
+        rest.seek(SeekFrom::Start(found.valid))?;
+        found.tail = used(rest)?;
+        Ok(found)
+    };
+    run().map_err(|error: io::Error| fault::io("read", path, &error))
+}
+
+/// How many bytes there are up to the last that is not zero.
+fn used(mut reader: impl Read) -> io::Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let (mut position, mut used) = (0, 0);
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(used);
+        }
+        if let Some(last) = buffer[..count].iter().rposition(|byte| *byte != 0) {
+            used = position + last as u64 + 1;
+        }
+        position += count as u64;
+    }
+}
+
+/// Whether an intact, newer batch begins anywhere in the unreadable tail.
+fn followed_by_a_batch(path: &Path, found: &Scan) -> Result<bool, StoreError> {
+    let run = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(found.valid))?;
+        let mut tail = Vec::new();
+        file.take(found.tail).read_to_end(&mut tail)?;
+        for start in 1..tail.len() {
+            if tail[start] != START || tail.get(start + 13) != Some(&ITEM) {
+                continue;
+            }
+            let rest = &tail[start..];
+            let mut batches = Batches::new(rest, rest.len() as u64);
+            let next = batches.next()?;
+            if next.is_some() && next > found.last_seqno {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    run().map_err(|error: io::Error| fault::io("read", path, &error))
+}
+
+/// Reads batches from the beginning of a journal or of a part of one.
+struct Batches<R> {
+    reader: R,
+    position: u64,
+    len: u64,
+}
+
+impl<R: Read> Batches<R> {
+    fn new(reader: R, len: u64) -> Self {
+        Self { reader, position: 0, len }
+    }
+
+    /// The number of the next batch if it is intact. After `None` the position is meaningless.
+    fn next(&mut self) -> io::Result<Option<u64>> {
+        match self.batch() {
+            Ok(seqno) => Ok(Some(seqno)),
+            Err(Stop::Unreadable) => Ok(None),
+            Err(Stop::Io(error)) => Err(error),
+        }
+    }
+
+    fn batch(&mut self) -> Result<u64, Stop> {
+        let [START] = self.take(None)? else { return Err(Stop::Unreadable) };
+        let count = u32::from_le_bytes(self.take(None)?);
+        let seqno = u64::from_le_bytes(self.take(None)?);
+        let mut hash = Xxh3::new();
+        for _ in 0..count {
+            match self.take(Some(&mut hash))? {
+                [ITEM] => self.item(&mut hash)?,
+                [CLEAR] => {
+                    self.take::<8>(Some(&mut hash))?;
+                }
+                _ => return Err(Stop::Unreadable),
+            }
+        }
+        let [END] = self.take(None)? else { return Err(Stop::Unreadable) };
+        let checksum = u64::from_le_bytes(self.take(None)?);
+        let trailer = self.take(None)?;
+        if checksum == hash.digest() && trailer == *TRAILER { Ok(seqno) } else { Err(Stop::Unreadable) }
+    }
+
+    fn item(&mut self, hash: &mut Xxh3) -> Result<(), Stop> {
+        let [_kind] = self.take(Some(hash))?;
+        let [UNCOMPRESSED] = self.take(Some(hash))? else { return Err(Stop::Unreadable) };
+        self.take::<8>(Some(hash))?; // Keyspace.
+        let key = u64::from(u16::from_le_bytes(self.take(Some(hash))?));
+        let value = u64::from(u32::from_le_bytes(self.take(Some(hash))?));
+        let stored = u64::from(u32::from_le_bytes(self.take(Some(hash))?));
+        if value != stored {
+            return Err(Stop::Unreadable);
+        }
+        self.skip(key + value, hash)
+    }
+
+    fn take<const N: usize>(&mut self, hash: Option<&mut Xxh3>) -> Result<[u8; N], Stop> {
+        self.advance(N as u64)?;
+        let mut bytes = [0; N];
+        self.reader.read_exact(&mut bytes)?;
+        if let Some(hash) = hash {
+            hash.update(&bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// Hashes bytes without keeping them: a length from a damaged file must not decide how much memory we use.
+    fn skip(&mut self, count: u64, hash: &mut Xxh3) -> Result<(), Stop> {
+        self.advance(count)?;
+        let mut buffer = [0; 4096];
+        let mut left = count;
+        while left > 0 {
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            self.reader.read_exact(&mut buffer[..step])?;
+            hash.update(&buffer[..step]);
+            left -= step as u64;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, count: u64) -> Result<(), Stop> {
+        self.position = self.position.saturating_add(count);
+        if self.position > self.len { Err(Stop::Unreadable) } else { Ok(()) }
+    }
+}
+
+/// Why a batch could not be read.
+enum Stop {
+    Unreadable,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Unreadable,
+            _ => Self::Io(error),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Torn ends, flipped bytes and missing files.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+
+use lockd_store::suite::Writer;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A store as a crash leaves it: `count` batches written one after the other, not closed. Returns where each ended in the
+/// journal.
+fn crashed(root: &Path, count: u64) -> Vec<usize> {
+    let directory = TempDir::new().unwrap();
+    let live = directory.path().join("live");
+    let store = open(&live).unwrap();
+    let writer = Writer::new(&store.engine);
+    let mut ends = vec![0];
+    for n in 1..=count {
+        writer.commit(batch(n));
+        ends.push(used(&live.join("db/0.jnl")));
+    }
+    copy(&live, root);
+    store.engine.close().unwrap();
+    ends
+}
+
+fn used(journal: &Path) -> usize {
+    fs::read(journal).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+fn patch(path: &Path, offset: usize, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(offset as u64)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+fn truncate(path: &Path, len: usize) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len as u64).unwrap();
+}
+
+/// Opens, expecting exactly the first `count` batches, and that the store goes on working.
+fn audit(root: &Path, count: u64, what: &str) {
+    let store = open(root).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(content(&*store.engine).unwrap() == expected(count), "{what}");
+    Writer::new(&store.engine).commit(batch(count + 1));
+    store.engine.close().unwrap();
+    let store = open(root).unwrap();
+    assert!(content(&*store.engine).unwrap() == expected(count + 1), "{what}, then written and opened again");
+    store.engine.close().unwrap();
+}
+
+#[test]
+fn a_torn_end_loses_the_last_batch_and_nothing_else() {
+    let directory = TempDir::new().unwrap();
+    let whole = directory.path().join("whole");
+    let ends = crashed(&whole, 5);
+    let original = fs::read(whole.join("db/0.jnl")).unwrap();
+    let torn = directory.path().join("torn");
+    let mut shapes = 0;
+    // Every offset is opened, but few are worth a whole audit.
+    for cut in ends[4]..ends[5] {
+        // The file ends early; the rest never arrived; the rest is what was there before.
+        for fill in [None, Some(0), Some(0xa5)] {
+            if cut % 9 != 0 && fill.is_some() {
+                continue;
+            }
+            let _ = fs::remove_dir_all(&torn);
+            copy(&whole, &torn);
+            let journal = torn.join("db/0.jnl");
+            truncate(&journal, cut);
+            match fill {
+                None => {}
+                Some(fill) => {
+                    patch(&journal, cut, &vec![fill; ends[5] - cut]);
+                    truncate(&journal, original.len());
+                }
+            }
+            let what = format!("torn at {cut} of {}..{}, filled with {fill:?}", ends[4], ends[5]);
+            if cut % 37 == 0 {
+                audit(&torn, 4, &what);
+            } else {
+                let store = open(&torn).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(content(&*store.engine).unwrap() == expected(4), "{what}");
+            }
+            shapes += 1;
+        }
+    }
+    assert!(shapes > 100);
+}
+
+#[test]
+fn a_hole_in_the_last_batch_is_a_torn_end() {
+    // The pages of one unsynced write reach the disk in any order.
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    let ends = crashed(&root, 5);
+    let hole = ends[4] + 60;
+    patch(&root.join("db/0.jnl"), hole, &vec![0; ends[5] - 20 - hole]);
+    audit(&root, 4, "a hole");
+}
+
+#[test]
+fn a_flipped_byte_before_an_intact_batch_is_damage() {
+    let directory = TempDir::new().unwrap();
+    let whole = directory.path().join("whole");
+    let ends = crashed(&whole, 5);
+    let original = fs::read(whole.join("db/0.jnl")).unwrap();
+    for offset in (0..ends[4]).step_by(7) {
+        let journal = whole.join("db/0.jnl");
+        patch(&journal, offset, &[original[offset] ^ 0x10]);
+        // A number in the head of a batch is not covered by its checksum; changing it loses nothing.
+        match open(&whole) {
+            Err(error @ StoreError::Corrupt(_)) => {
+                let text = error.to_string();
+                assert!(text.contains("0.jnl") && text.contains("offset"), "{text}");
+            }
+            Err(error) => panic!("flipped at {offset}: {error:?}"),
+            Ok(store) => {
+                let begin = ends.iter().rfind(|end| **end <= offset).unwrap();
+                assert!((5..13).contains(&(offset - begin)), "flipped at {offset}: opened");
+                drop(store);
+                let _ = fs::remove_dir_all(&whole);
+                fs::create_dir(&whole).unwrap();
+                crashed(&whole, 5);
+                continue;
+            }
+        }
+        assert!(fs::read(&journal).unwrap().len() == original.len(), "the damaged journal was changed");
+        patch(&journal, offset, &[original[offset]]);
+    }
+    audit(&whole, 5, "everything flipped back");
+}
+
+#[test]
+fn after_closing_the_last_batch_counts_as_well() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    let store = open(&root).unwrap();
+    let writer = Writer::new(&store.engine);
+    (1..=5).for_each(|n| _ = writer.commit(batch(n)));
+    store.engine.close().unwrap();
+    let journal = root.join("db/0.jnl");
+    let last = used(&journal) - 30;
+    let byte = fs::read(&journal).unwrap()[last];
+    patch(&journal, last, &[byte ^ 1]);
+    let error = open(&root).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    patch(&journal, last, &[byte]);
+    audit(&root, 5, "flipped back");
+}
+
+/// A store that has been closed, with records in tables as well as in the journal.
+fn closed(root: &Path) -> Content {
+    let store = open(root).unwrap();
+    let writer = Writer::new(&store.engine);
+    let mut expected = expected(20);
+    (1..=20).for_each(|n| _ = writer.commit(batch(n)));
+    // Enough to be written out as a table.
+    for n in 0..80_u8 {
+        let mut batch = Batch::default();
+        let value: Vec<u8> =
+            (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ n).collect();
+        expected.insert(format!("large/{n:02}").into_bytes(), value.clone());
+        batch.put(format!("large/{n:02}"), value);
+        writer.commit(batch);
+    }
+    store.engine.close().unwrap();
+    // Opening again flushes what is left of sealed journals.
+    let store = open(root).unwrap();
+    assert!(content(&*store.engine).unwrap() == expected);
+    store.engine.close().unwrap();
+    expected
+}
+
+/// Opens and reads everything. Whatever comes of it, it must not be other content than there was.
+fn content_or_error(root: &Path) -> Result<Content, StoreError> {
+    let store = open(root)?;
+    content(&*store.engine)
+}
+
+#[test]
+fn damaged_files_are_reported_and_never_believed() {
+    let directory = TempDir::new().unwrap();
+    let whole = directory.path().join("whole");
+    let expected = closed(&whole);
+    let damaged = directory.path().join("damaged");
+    let mut refused = 0;
+    for file in files(&whole.join("db")) {
+        let bytes = fs::read(whole.join("db").join(&file)).unwrap();
+        let mut variants: Vec<(String, Option<Vec<u8>>)> = vec![("missing".into(), None)];
+        variants.push(("empty".into(), Some(Vec::new())));
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        for at in [0, used / 3, used / 2, used.saturating_sub(40), used.saturating_sub(1)] {
+            if at < used {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 0x40;
+                variants.push((format!("flipped at {at} of {used}"), Some(flipped)));
+            }
+        }
+        for (what, content) in variants {
+            let _ = fs::remove_dir_all(&damaged);
+            copy(&whole, &damaged);
+            let path = damaged.join("db").join(&file);
+            match content {
+                None => fs::remove_file(&path).unwrap(),
+                Some(content) => fs::write(&path, content).unwrap(),
+            }
+            match content_or_error(&damaged) {
+                Ok(found) => assert!(found == expected, "{} {what}: other content", file.display()),
+                Err(StoreError::Corrupt(_) | StoreError::Io(_)) => refused += 1,
+                Err(error) => panic!("{} {what}: {error:?}", file.display()),
+            }
+        }
+    }
+    println!("{refused} kinds of damage refused");
+    assert!(refused > 10);
+}

@@ -1,0 +1,156 @@
+//! A full device.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use lockd_store::{BlobId, Progress};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A small file system of its own, if this process may mount one.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(megabytes: u32) -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path()).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            Some(Self(directory))
+        } else {
+            println!("SKIPPED: mounting a tmpfs is not permitted here");
+            None
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    /// Takes up all that is left but `keep` bytes.
+    fn fill(&self, keep: u64) -> PathBuf {
+        let path = self.0.path().join("ballast");
+        let stat = rustix::fs::statvfs(self.0.path()).unwrap();
+        let size = (stat.f_bavail * stat.f_frsize).saturating_sub(keep);
+        std::fs::write(&path, vec![1; usize::try_from(size).unwrap()]).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Writes batches until the engine fails. Returns the last acknowledged and the error.
+fn write_until_full(store: &Opened, first: u64, batch: impl Fn(u64) -> Batch) -> (u64, StoreError) {
+    let heard = Arc::new((Mutex::new((0, None)), std::sync::Condvar::new()));
+    let listener = Arc::clone(&heard);
+    store.engine.listen(Box::new(move |progress| {
+        let mut heard = listener.0.lock().unwrap();
+        match progress {
+            Progress::Durable { through } => {
+                assert!(heard.1.is_none(), "durable after failure");
+                heard.0 = through;
+            }
+            Progress::Failed { from, error } => {
+                assert_eq!(from, heard.0 + 1);
+                heard.1 = Some(error);
+            }
+        }
+        listener.1.notify_all();
+    }));
+    for seq in 1.. {
+        store.engine.submit(seq, batch(first + seq - 1));
+        let mut state = heard.0.lock().unwrap();
+        while state.0 < seq && state.1.is_none() {
+            state = heard.1.wait(state).unwrap();
+        }
+        if let Some(error) = &state.1 {
+            return (first + state.0 - 1, error.clone());
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_full_device_fails_the_store_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let root = disk.root();
+    let mut last = 0;
+    for round in 0..6 {
+        let store = open(&root).unwrap();
+        let found = content(&*store.engine).unwrap();
+        let before = newest(&found);
+        assert!(before >= last, "round {round}: batch {last} was acknowledged, the last found is {before}");
+        assert!(found == expected(before));
+        let ballast = disk.fill(40_000 + round * 4_321);
+        let (acknowledged, error) = write_until_full(&store, before + 1, batch);
+        assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
+        assert!(acknowledged > before, "nothing could be written at all");
+        // Reading goes on, and shows what was acknowledged, no more.
+        assert!(content(&*store.engine).unwrap() == expected(acknowledged));
+        let closed = store.engine.close().unwrap_err();
+        assert!(matches!(closed, StoreError::NoSpace(_)), "{closed:?}");
+        drop(store);
+        std::fs::remove_file(ballast).unwrap();
+        last = acknowledged;
+    }
+    let store = open(&root).unwrap();
+    assert!(newest(&content(&*store.engine).unwrap()) >= last);
+    store.engine.close().unwrap();
+}
+
+#[test]
+fn a_device_that_is_too_full_for_a_table_is_reported_even_when_idle() {
+    let Some(disk) = SmallDisk::mount(150) else { return };
+    let root = disk.root();
+    let store = open(&root).unwrap();
+    // Same keys again and again, so that the journal and the memory fill and the content stays small.
+    let large = |n: u64| {
+        let mut batch = batch(n);
+        batch.put(format!("large/{:03}", n % 100), vec![n as u8; 1_000_000]);
+        batch
+    };
+    let (acknowledged, error) = write_until_full(&store, 1, large);
+    println!("{acknowledged} batches, then: {error}");
+    assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
+    store.engine.close().unwrap_err();
+    drop(store);
+    // With more room everything is there.
+    let remount = format!("remount,size={}m", 600);
+    let remounted = Command::new("mount").args(["-o", &remount]).arg(disk.0.path()).status().unwrap();
+    assert!(remounted.success());
+    let store = open(&root).unwrap();
+    let found = content(&*store.engine).unwrap();
+    let last = newest(&found);
+    assert!(last >= acknowledged);
+    for (key, value) in expected(last) {
+        assert!(found[&key] == value);
+    }
+    store.engine.close().unwrap();
+}
+
+#[test]
+fn a_blob_that_does_not_fit_leaves_nothing() {
+    let Some(disk) = SmallDisk::mount(80) else { return };
+    let store = open(&disk.root()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ballast = disk.fill(5_000_000);
+    let error = runtime.block_on(async {
+        let mut blob = store.blobs.create(BlobId([1; 16])).await.unwrap();
+        for _ in 0..20 {
+            blob.write(vec![1; 1_000_000].into()).await?;
+        }
+        blob.finish().await
+    });
+    assert!(matches!(error, Err(StoreError::NoSpace(_))), "{error:?}");
+    drop(runtime);
+    let incoming = disk.root().join("blobs/incoming");
+    assert_eq!(std::fs::read_dir(incoming).unwrap().count(), 0);
+    std::fs::remove_file(ballast).unwrap();
+    store.engine.close().unwrap();
+}

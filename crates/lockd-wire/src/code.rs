@@ -1,0 +1,67 @@
+//! Error codes: the stable words that clients act on, each with its HTTP status.
+
+macro_rules! codes {
+    ($($status:literal: $($variant:ident = $text:literal),+;)+) => {
+        /// What went wrong, in a word that never changes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($($variant),+),+ }
+
+        impl ErrorCode {
+            pub fn as_str(self) -> &'static str {
+                match self { $($(ErrorCode::$variant => $text),+),+ }
+            }
+
+            pub fn status(self) -> u16 {
+                match self { $($(ErrorCode::$variant => $status),+),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    400:
+        InvalidBody = "invalid_body",
+        InvalidNamespace = "invalid_namespace",
+        InvalidKey = "invalid_key",
+        MissingKey = "missing_key",
+        MissingParams = "missing_params",
+        MissingOwner = "missing_owner",
+        MissingLease = "missing_lease",
+        MissingTxn = "missing_txn",
+        InvalidTxn = "invalid_txn",
+        MissingFencingToken = "missing_fencing_token",
+        InvalidFencingToken = "invalid_fencing_token",
+        InvalidVersion = "invalid_version",
+        InvalidExpectedBytes = "invalid_expected_bytes",
+        InvalidExpectedSha256 = "invalid_expected_sha256",
+        InvalidMetadata = "invalid_metadata",
+        MissingAttachment = "missing_attachment",
+        InvalidMaxBytes = "invalid_max_bytes",
+        InvalidNamespaceRequest = "invalid_namespace_request";
+    403:
+        LeaseRequired = "lease_required",
+        LeaseExpired = "lease_expired",
+        FencingMismatch = "fencing_mismatch",
+        QueueStateKeepaliveUnsupported = "queue_state_keepalive_unsupported";
+    404:
+        AttachmentNotFound = "attachment_not_found",
+        NotFound = "not_found";
+    405:
+        MethodNotAllowed = "method_not_allowed";
+    409:
+        Waiting = "waiting",
+        AlreadyExists = "already_exists",
+        TxnMismatch = "txn_mismatch",
+        VersionConflict = "version_conflict",
+        EtagMismatch = "etag_mismatch",
+        ExpectedBytesMismatch = "expected_bytes_mismatch",
+        ExpectedSha256Mismatch = "expected_sha256_mismatch",
+        NamespaceConfigConflict = "namespace_config_conflict";
+    413:
+        AttachmentTooLarge = "attachment_too_large";
+    500:
+        InternalError = "internal_error";
+    503:
+        ShutdownDraining = "shutdown_draining",
+        NoSpace = "no_space";
+}
