@@ -26,7 +26,7 @@ fn an_acquire_that_is_cancelled_while_its_record_loads_is_never_granted() {
     let mut feed = |input| {
         out.clear();
         core.handle(Moment(1), input, &mut out);
-        out.drain(..).collect::<Vec<_>>()
+        std::mem::take(&mut out)
     };
     let asked = feed(Input::Request { id: RequestId(1), op: acquire(&key, 1) });
     assert!(matches!(&asked[..], [Output::Load(_)]), "{asked:?}");
