@@ -24,9 +24,8 @@ fn an_acquire_that_is_cancelled_while_its_record_loads_is_never_granted() {
     let mut core = Core::recover(Settings { limits, idle_lanes: 8 }, [], []);
     let mut out = Vec::new();
     let mut feed = |input| {
-        out.clear();
         core.handle(Moment(1), input, &mut out);
-        out.drain(..).collect::<Vec<_>>()
+        std::mem::take(&mut out)
     };
     let asked = feed(Input::Request { id: RequestId(1), op: acquire(&key, 1) });
     assert!(matches!(&asked[..], [Output::Load(_)]), "{asked:?}");
