@@ -67,6 +67,25 @@ struct Moved {
     after: KeyModel,
 }
 
+/// How a lease ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    RollBack,
+    /// By expiry or abandonment: nobody has decided anything.
+    Alone,
+}
+
+impl End {
+    fn by(op: &Op, commit: bool) -> End {
+        match op {
+            Op::Abandon(_) => End::Alone,
+            _ if commit => End::Commit,
+            _ => End::RollBack,
+        }
+    }
+}
+
 /// Which requests caused a batch.
 #[derive(Default)]
 struct Explained {
@@ -281,7 +300,7 @@ impl Oracle {
                 else {
                     continue;
                 };
-                match self.explain_end(moved, &moved_key.key, commit, hint) {
+                match self.explain_end(moved, &moved_key.key, End::by(&asked.op, commit), hint) {
                     Ok((outcome, sure)) => {
                         let shape = match &asked.op {
                             Op::Release(_) => Shape::Released(outcome),
@@ -301,7 +320,7 @@ impl Oracle {
                 }
             }
             if !moved_key.before.is_leased_at(self.now) {
-                match self.explain_end(moved, &moved_key.key, false, hint) {
+                match self.explain_end(moved, &moved_key.key, End::Alone, hint) {
                     Ok((_, sure)) => {
                         let found = found.get_or_insert_default();
                         (found.sure, found.or_expiry) = (sure, true);
@@ -346,13 +365,16 @@ impl Oracle {
         &self,
         moved: &[Moved],
         trigger: &KeyId,
-        commit: bool,
+        end: End,
         hint: Option<RequestId>,
     ) -> Checked<(Outcome, Vec<(RequestId, Shape)>)> {
-        let Some(lease) = self.model(trigger).lease else {
+        let model = self.model(trigger);
+        let Some(lease) = &model.lease else {
             return broken("a lease ends only once", trigger.to_string());
         };
-        let mut expected = self.participants(lease.txn);
+        // Without changes of its own the key is no participant: that its holder is gone means nothing to the others.
+        let decides = end != End::Alone || model.draft.is_some();
+        let mut expected = if decides { self.participants(lease.txn) } else { BTreeSet::new() };
         expected.insert(trigger.clone());
         let ended: BTreeSet<KeyId> = moved.iter().map(|moved| moved.key.clone()).collect();
         promise(expected == ended, "a transaction is decided for all participants in one batch", || {
@@ -362,7 +384,7 @@ impl Oracle {
         let mut explained = Vec::new();
         for moved in moved {
             let (between, outcome) =
-                if commit { moved.before.committed() } else { moved.before.rolled_back() };
+                if end == End::Commit { moved.before.committed() } else { moved.before.rolled_back() };
             if outcome != Outcome::Nothing {
                 total = outcome;
             }
@@ -372,7 +394,7 @@ impl Oracle {
             if moved.after.lease.is_none() {
                 return broken(
                     "a decision commits exactly what was staged, or nothing",
-                    format!("{} (commit: {commit}): {:?} became {:?}", moved.key, moved.before, moved.after),
+                    format!("{} ({end:?}): {:?} became {:?}", moved.key, moved.before, moved.after),
                 );
             }
             explained.push(self.explain_grant(&moved.key, &between, &moved.after, hint)?);
