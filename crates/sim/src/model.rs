@@ -399,8 +399,8 @@ impl KeyModel {
 }
 
 /// A promised time is kept in full, though the clock may hide a part of a millisecond.
-fn expiry(now: u64, ttl: u64) -> u64 {
-    now + ttl + 1
+pub fn expiry(now: u64, ttl: u64) -> u64 {
+    now.saturating_add(ttl).saturating_add(1)
 }
 
 fn change(after: KeyModel, shape: Shape) -> Verdict {
