@@ -23,8 +23,9 @@ pub struct History {
     /// When a commit of the transaction was last asked for, or last answered.
     commits: BTreeMap<TxnId, u64>,
     open: BTreeMap<RequestId, Open>,
-    /// The latest time that any core has seen.
+    /// The latest time that any core has seen, and the one that now runs.
     latest: u64,
+    now: u64,
     step: u64,
 }
 
@@ -63,6 +64,7 @@ impl History {
     pub fn turn(&mut self, step: u64, now: u64) {
         self.step = step;
         self.latest = self.latest.max(now);
+        self.now = self.now.max(now);
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op, limits: &Limits) {
@@ -93,7 +95,7 @@ impl History {
                 ends = txn.map(|txn| (txn, false));
             }
             Op::Keepalive(op) => {
-                let soonest = self.latest + limits.ttl_ms(op.ttl_seconds);
+                let soonest = self.now + limits.ttl_ms(op.ttl_seconds);
                 if let Some(holding) = op.claim.lease.and_then(|lease| self.holdings.get_mut(&lease)) {
                     holding.until = holding.until.min(soonest);
                 }
@@ -266,6 +268,7 @@ impl History {
 
     /// After a crash everything that anybody was told must still be there.
     pub fn crashed(&mut self, found: impl Fn(&KeyId) -> KeyModel) -> Checked {
+        self.now = 0;
         for open in std::mem::take(&mut self.open).into_values() {
             if let Some((txn, true)) = open.ends {
                 self.commits.insert(txn, self.step);

@@ -148,7 +148,7 @@ impl KeyModel {
             // Settings of namespaces are no business of a key.
             Op::ConfigureNamespace(_) => return Verdict::Wait,
             Op::Keepalive(op) => self.prove(now, &op.claim).map(|mut lease| {
-                lease.expires = now + limits.ttl_ms(op.ttl_seconds);
+                lease.expires = expiry(now, limits.ttl_ms(op.ttl_seconds));
                 let shape = Shape::Renewed {
                     expires: lease.expires,
                     token: lease.token,
@@ -257,7 +257,7 @@ impl KeyModel {
             txn: op.txn.unwrap_or(op.own_txn),
             coordinated: op.txn.is_some(),
             owner: op.owner.clone(),
-            expires: now + limits.ttl_ms(op.ttl_seconds),
+            expires: expiry(now, limits.ttl_ms(op.ttl_seconds)),
             token: self.token + 1,
         };
         let shape = Shape::Granted {
@@ -396,6 +396,11 @@ impl KeyModel {
         seen.extend(draft.files.clone());
         seen
     }
+}
+
+/// A promised time is kept in full, though the clock may hide a part of a millisecond.
+pub fn expiry(now: u64, ttl: u64) -> u64 {
+    now.saturating_add(ttl).saturating_add(1)
 }
 
 fn change(after: KeyModel, shape: Shape) -> Verdict {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockd_core::op::{Op, Outcome, Reason, Reply};
+use lockd_core::op::{Acquire, Op, Outcome, Reason, Reply};
 use lockd_core::records::blob;
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::namespace::{self, NamespaceRecord};
@@ -14,7 +14,7 @@ use lockd_store::{Batch, Change};
 use lockd_wire::{KeyId, TxnId};
 
 use crate::disk::{Records, apply, check_references, decode};
-use crate::model::{KeyModel, Verdict};
+use crate::model::{KeyModel, Verdict, expiry};
 use crate::shape::Shape;
 use crate::violation::{Checked, Violation, broken, promise};
 
@@ -55,6 +55,8 @@ struct Asked {
     step: u64,
     time: u64,
     cancelled: bool,
+    /// When no record was on its way any more, so that an acquire was in line if it had to be.
+    in_line: Option<u64>,
     /// The batch that carried it out, and what the client must be told.
     decided: Option<(u64, Shape)>,
     /// The same, while several requests may have been the one.
@@ -65,6 +67,25 @@ struct Moved {
     key: KeyId,
     before: KeyModel,
     after: KeyModel,
+}
+
+/// How a lease ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    RollBack,
+    /// By expiry or abandonment: nobody has decided anything.
+    Alone,
+}
+
+impl End {
+    fn by(op: &Op, commit: bool) -> End {
+        match op {
+            Op::Abandon(_) => End::Alone,
+            _ if commit => End::Commit,
+            _ => End::RollBack,
+        }
+    }
 }
 
 /// Which requests caused a batch.
@@ -113,6 +134,7 @@ impl Oracle {
             step: self.step,
             time: self.now,
             cancelled: false,
+            in_line: None,
             decided: None,
             possible: None,
         };
@@ -281,7 +303,7 @@ impl Oracle {
                 else {
                     continue;
                 };
-                match self.explain_end(moved, &moved_key.key, commit, hint) {
+                match self.explain_end(moved, &moved_key.key, End::by(&asked.op, commit), hint) {
                     Ok((outcome, sure)) => {
                         let shape = match &asked.op {
                             Op::Release(_) => Shape::Released(outcome),
@@ -301,7 +323,7 @@ impl Oracle {
                 }
             }
             if !moved_key.before.is_leased_at(self.now) {
-                match self.explain_end(moved, &moved_key.key, false, hint) {
+                match self.explain_end(moved, &moved_key.key, End::Alone, hint) {
                     Ok((_, sure)) => {
                         let found = found.get_or_insert_default();
                         (found.sure, found.or_expiry) = (sure, true);
@@ -346,13 +368,16 @@ impl Oracle {
         &self,
         moved: &[Moved],
         trigger: &KeyId,
-        commit: bool,
+        end: End,
         hint: Option<RequestId>,
     ) -> Checked<(Outcome, Vec<(RequestId, Shape)>)> {
-        let Some(lease) = self.model(trigger).lease else {
+        let model = self.model(trigger);
+        let Some(lease) = &model.lease else {
             return broken("a lease ends only once", trigger.to_string());
         };
-        let mut expected = self.participants(lease.txn);
+        // Without changes of its own the key is no participant: that its holder is gone means nothing to the others.
+        let decides = end != End::Alone || model.draft.is_some();
+        let mut expected = if decides { self.participants(lease.txn) } else { BTreeSet::new() };
         expected.insert(trigger.clone());
         let ended: BTreeSet<KeyId> = moved.iter().map(|moved| moved.key.clone()).collect();
         promise(expected == ended, "a transaction is decided for all participants in one batch", || {
@@ -362,7 +387,7 @@ impl Oracle {
         let mut explained = Vec::new();
         for moved in moved {
             let (between, outcome) =
-                if commit { moved.before.committed() } else { moved.before.rolled_back() };
+                if end == End::Commit { moved.before.committed() } else { moved.before.rolled_back() };
             if outcome != Outcome::Nothing {
                 total = outcome;
             }
@@ -372,7 +397,7 @@ impl Oracle {
             if moved.after.lease.is_none() {
                 return broken(
                     "a decision commits exactly what was staged, or nothing",
-                    format!("{} (commit: {commit}): {:?} became {:?}", moved.key, moved.before, moved.after),
+                    format!("{} ({end:?}): {:?} became {:?}", moved.key, moved.before, moved.after),
                 );
             }
             explained.push(self.explain_grant(&moved.key, &between, &moved.after, hint)?);
@@ -433,17 +458,30 @@ impl Oracle {
     /// Does the request certainly still wait for its lease?
     fn is_waiting(&self, asked: &Asked) -> bool {
         let Op::Acquire(op) = &asked.op else { return false };
-        let patience = match op.block_seconds {
-            -1 => return false,
-            0 => u64::MAX,
-            seconds => u64::try_from(seconds).map_or(self.limits.acquire_block_ms, |seconds| seconds * 1000),
-        };
+        let Some(patience) = self.patience(op) else { return false };
         // While draining, whoever waited has been sent away, though the answer may still be held back.
         !op.if_not_exists
             && !self.draining
             && !asked.cancelled
             && asked.decided.is_none()
             && self.now < asked.time.saturating_add(patience)
+    }
+
+    /// How long an acquire is willing to wait, if at all.
+    fn patience(&self, op: &Acquire) -> Option<u64> {
+        match op.block_seconds {
+            -1 => None,
+            0 => Some(u64::MAX),
+            seconds => {
+                Some(u64::try_from(seconds).map_or(self.limits.acquire_block_ms, |seconds| seconds * 1000))
+            }
+        }
+    }
+
+    /// When an acquire must have been told that it has waited long enough.
+    fn patience_ends(&self, asked: &Asked) -> Option<u64> {
+        let Op::Acquire(op) = &asked.op else { return None };
+        Some(expiry(asked.in_line?, self.patience(op)?))
     }
 
     fn explain_settings(&self, name: &str, after: &NamespaceRecord) -> Checked<Explained> {
@@ -545,7 +583,7 @@ impl Oracle {
             Op::Acquire(op) if reason == Some(Reason::Waiting) => match op.block_seconds {
                 -1 => None,
                 0 => return false,
-                seconds => Some(u64::try_from(seconds).map_or(self.limits.acquire_block_ms, |s| s * 1000)),
+                _ => self.patience(op),
             },
             _ => None,
         };
@@ -582,13 +620,17 @@ impl Oracle {
 
     // ---- after every step -------------------------------------------------------------------------------------------
 
-    pub fn settled(&self, print: Footprint, deadline: Option<Moment>, loads: usize, ticked: bool) -> Checked {
-        let leases = || {
-            let models = self.keys.values().filter_map(|eras| eras.last());
-            models.filter_map(|era| era.state.lease.as_ref())
-        };
-        promise(print.held_leases == leases().count(), "the core counts the leases that are held", || {
-            format!("{print:?}, but {} are held", leases().count())
+    pub fn settled(
+        &mut self,
+        print: Footprint,
+        deadline: Option<Moment>,
+        loads: usize,
+        ticked: bool,
+    ) -> Checked {
+        let expiries = self.keys.values().filter_map(|eras| Some(eras.last()?.state.lease.as_ref()?.expires));
+        let (held, first_expiry) = (expiries.clone().count(), expiries.min());
+        promise(print.held_leases == held, "the core counts the leases that are held", || {
+            format!("{print:?}, but {held} are held")
         })?;
         // After a failure nobody waits for records that are still on their way.
         promise(print.loading == loads || self.failed, "a record that loads has been asked for", || {
@@ -609,6 +651,9 @@ impl Oracle {
         if loads > 0 || self.failed {
             return Ok(());
         }
+        for asked in self.requests.values_mut() {
+            asked.in_line.get_or_insert(self.now);
+        }
         promise(self.requests.len() == print.waiters + print.unanswered, "no request is forgotten", || {
             format!("{print:?}, but {} have asked", self.requests.len())
         })?;
@@ -621,10 +666,23 @@ impl Oracle {
                 format!("{id:?} for {key}")
             })?;
         }
+        let overdue = |asked: &&Asked| self.patience_ends(asked).is_some_and(|end| end <= self.now);
+        let overdue = self.requests.values().filter(overdue).count();
+        promise(!ticked || overdue <= print.unanswered, "nobody waits longer than it wanted to", || {
+            format!("{overdue} do, {print:?}")
+        })?;
+        let waiting = self.requests.values().filter(|asked| self.is_waiting(asked));
+        if let Some(first) = waiting.filter_map(|asked| self.patience_ends(asked)).min() {
+            promise(
+                first == u64::MAX || deadline.is_some_and(|deadline| deadline.0 <= first),
+                "the core asks to be woken when somebody has waited long enough",
+                || format!("{deadline:?}, but somebody waits until {first}"),
+            )?;
+        }
         if self.newest - self.told >= SWEEPS_UNDER_WAY {
             return Ok(());
         }
-        if let Some(first) = leases().map(|lease| lease.expires).min() {
+        if let Some(first) = first_expiry {
             promise(
                 deadline.is_some_and(|deadline| deadline.0 <= first),
                 "the core asks to be woken for the first expiry",
