@@ -109,7 +109,7 @@ impl Core {
     fn abandon(&mut self, op: &Abandon, turn: &mut Turn) -> Reply {
         let is_it = |record: &KeyRecord| matches!(&record.lease, Lease::Held(grant) if grant.id == op.lease);
         if self.lanes.ready(&op.key).is_some_and(|lane| is_it(&lane.record)) {
-            self.decide_all(&op.key, false, turn);
+            self.give_up(&op.key, turn);
         }
         Reply::Abandoned
     }
@@ -223,8 +223,23 @@ impl Core {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else { return };
         if matches!(&lane.record.lease, Lease::Held(grant) if grant.is_expired(now)) {
-            self.decide_all(key, false, turn);
+            self.give_up(key, turn);
         }
+    }
+
+    /// Ends a lease whose holder is gone. With changes staged the key takes part in its transaction, which is rolled back as a
+    /// whole; without any the other participants do not care.
+    fn give_up(&mut self, key: &KeyId, turn: &mut Turn) {
+        let now = self.now;
+        let Some(lane) = self.lanes.ready(key) else { return };
+        if matches!(lane.record.staged, Staged::Of(_)) {
+            self.decide_all(key, false, turn);
+            return;
+        }
+        turn.basis = turn.basis.max(lane.written);
+        decide::roll_back(&mut lane.record, now, &mut turn.effects);
+        turn.change(key);
+        turn.freed.push(key.clone());
     }
 
     pub(super) fn hand_over_freed(&mut self, turn: &mut Turn) {
