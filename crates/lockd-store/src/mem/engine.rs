@@ -286,7 +286,7 @@ fn visible<'a>(
             continue;
         }
         done = Some(version.key());
-        if !version.is_dead() {
+        if !version.is_end() {
             found.push(version.clone());
             if found.len() == limit {
                 return;
@@ -307,7 +307,7 @@ fn visible_reverse<'a>(
         if let Some(previous) = best
             && previous.key() != version.key()
         {
-            if !previous.is_dead() {
+            if !previous.is_end() {
                 found.push(previous.clone());
                 if found.len() == limit {
                     return;
@@ -319,7 +319,7 @@ fn visible_reverse<'a>(
             best = Some(version);
         }
     }
-    found.extend(best.filter(|version| !version.is_dead()).cloned());
+    found.extend(best.filter(|version| !version.is_end()).cloned());
 }
 
 #[cfg(test)]
