@@ -79,6 +79,11 @@ fn main() {
     reads(&*store.engine);
     blobs(&*store.blobs);
     store.engine.close().unwrap();
+    drop(store);
+    let begin = Instant::now();
+    let store = open(&url, Options::default()).unwrap();
+    println!("opened again in {:?}", begin.elapsed());
+    store.engine.close().unwrap();
 }
 
 fn lone_writer(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usize) {

@@ -131,7 +131,9 @@ impl Tree {
         for _ in 0..PRUNE_STEP {
             match self.obsolete.front() {
                 Some((superseded, _)) if *superseded <= oldest_held => {
-                    if let Some((_, version)) = self.obsolete.pop_front() {
+                    let Some((_, version)) = self.obsolete.pop_front() else { return };
+                    // An end may have been followed by a value in the same batch, which has its place now.
+                    if self.versions.get(&version).is_some_and(|found| found.is_end() == version.is_end()) {
                         self.versions.remove(&version);
                     }
                 }
