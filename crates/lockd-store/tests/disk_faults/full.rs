@@ -177,3 +177,21 @@ fn a_blob_that_does_not_fit_leaves_nothing() {
     std::fs::remove_file(ballast).unwrap();
     store.engine.close().unwrap();
 }
+
+#[test]
+fn a_read_only_file_system_is_refused() {
+    let Some(disk) = SmallDisk::mount(80) else { return };
+    let root = disk.root();
+    let remount = |how: &str| {
+        let status = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
+        assert!(status.unwrap().success());
+    };
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
+    remount("remount,rw");
+    open(&root).unwrap().engine.close().unwrap();
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
+}
