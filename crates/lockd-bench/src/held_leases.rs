@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::load::nanos_between;
 use crate::pacer::Pacer;
 use crate::process::{RunDirectory, ServerProcess};
-use crate::report::Output;
+use crate::report::{Disturbance, Output, Reading};
 use crate::session::{durability, start_lockd};
 use crate::settings::{Settings, Store};
 use crate::statistics::{Figures, Latencies};
@@ -68,6 +68,7 @@ struct Probe {
     locks: Figures,
     /// Delay of a bare timer in this process: no server stall shorter than its maximum can be told apart.
     generator: Figures,
+    disturbance: Option<Disturbance>,
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
@@ -173,7 +174,12 @@ fn one_run(settings: &Settings, directory: &Path, output: &Output) -> Result<Hel
     }
     std::thread::sleep((deadline - margin).saturating_duration_since(now));
     let endpoint = server.endpoint.clone();
-    let probe = |span: Duration| local.block_on(&runtime, probe(&endpoint, settings.payload_bytes, span));
+    let probe = |span: Duration| {
+        let before = Reading::take(Some(&server))?;
+        let mut seen = local.block_on(&runtime, probe(&endpoint, settings.payload_bytes, span))?;
+        seen.disturbance = Disturbance::of(&Reading::take(Some(&server))?.since(before));
+        Ok::<_, Fault>(seen)
+    };
     let before = probe(BASELINE)?;
     let during = if settings.freeze {
         // Stopped beyond the last deadline, the server finds every lease expired in the same instant.
@@ -190,6 +196,9 @@ fn one_run(settings: &Settings, directory: &Path, output: &Output) -> Result<Hel
             [("read", &probe.reads), ("lock", &probe.locks), ("generator-timer", &probe.generator)]
         {
             output.line(&format!("{name}.{kind}{}", figures.line()))?;
+        }
+        if let Some(disturbance) = &probe.disturbance {
+            output.line(&format!("  {}", disturbance.text()))?;
         }
     }
     let step = settings.leases.div_ceil(FREED_SAMPLE);
@@ -417,5 +426,10 @@ async fn probe(endpoint: &Endpoint, payload_bytes: usize, span: Duration) -> Res
         outcome.map_err(|error| Fault::Setup(format!("a probe failed: {error}")))??;
     }
     let figures = |latencies: &Rc<RefCell<Latencies>>| latencies.borrow().figures("", span);
-    Ok(Probe { reads: figures(&reads), locks: figures(&locks), generator: figures(&ticks) })
+    Ok(Probe {
+        reads: figures(&reads),
+        locks: figures(&locks),
+        generator: figures(&ticks),
+        disturbance: None,
+    })
 }
