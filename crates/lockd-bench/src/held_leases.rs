@@ -25,9 +25,9 @@ use crate::statistics::{Figures, Latencies};
 
 const WARM_LEASES: usize = 2000;
 const READS_PER_SECOND: f64 = 1000.0;
-/// Low enough that the probes leave the machine idle: a generator that waits for a processor sees stalls that
-/// are not the server's.
-const CYCLES_PER_SECOND: f64 = 100.0;
+/// Between two lock cycles. Short, so that no stall worth reporting fits in; not nothing, because probes that
+/// keep both processors busy would see stalls of their own.
+const CYCLE_PAUSE: Duration = Duration::from_millis(1);
 const BASELINE: Duration = Duration::from_secs(3);
 /// Leases are granted whole seconds, so they end within one second of each other; a server may also cut the
 /// fraction off.
@@ -384,23 +384,22 @@ async fn probe(endpoint: &Endpoint, payload_bytes: usize, span: Duration) -> Res
         async move {
             let mut document = Document::new(payload_bytes, 2);
             let mut pacer = Pacer::new()?;
-            for number in 0u32.. {
-                let due = begun + Duration::from_secs_f64(f64::from(number) / CYCLES_PER_SECOND);
-                if due >= until {
-                    break;
+            loop {
+                pacer.wait_until(Instant::now() + CYCLE_PAUSE).await?;
+                let sent = Instant::now();
+                if sent >= until {
+                    return Ok::<(), Fault>(());
                 }
-                pacer.wait_until(due).await?;
                 let cycle = async {
                     locker.acquire(LOCK_KEY, 60, Waiting::No).await?;
                     locker.update(LOCK_KEY, document.next_revision()).await?;
                     locker.release(LOCK_KEY).await
                 };
                 match cycle.await {
-                    Ok(()) => locks.borrow_mut().record(nanos_between(due, Instant::now())),
+                    Ok(()) => locks.borrow_mut().record(nanos_between(sent, Instant::now())),
                     Err(_) => locks.borrow_mut().errors += 1,
                 }
             }
-            Ok::<(), Fault>(())
         }
     };
     let tick_task = {
