@@ -24,10 +24,10 @@ use self::job::Task;
 use crate::answers::Answers;
 use crate::decide::Limits;
 use crate::lanes::Lanes;
-use crate::lease_book::LeaseBook;
+use crate::lease_book::{HeldLease, LeaseBook};
 use crate::moment::Moment;
 use crate::op::{Op, Reply};
-use crate::records::held::HeldLease;
+use crate::records::key::KeyRecord;
 use crate::records::namespace::NamespaceRecord;
 
 /// Names a request; the shell counts upwards, so that ids are in order of arrival.
@@ -109,15 +109,15 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core over a store that holds these leases and namespace settings.
+    /// A core over a store with these leased keys and namespace settings.
     pub fn recover(
         settings: Settings,
-        leases: impl IntoIterator<Item = (KeyId, HeldLease)>,
+        leased: impl IntoIterator<Item = (KeyId, KeyRecord)>,
         namespaces: impl IntoIterator<Item = (Namespace, NamespaceRecord)>,
     ) -> Core {
         let mut book = LeaseBook::default();
-        for (key, lease) in leases {
-            book.set(&key, Some(lease));
+        for (key, record) in leased {
+            book.set(&key, HeldLease::of(&record));
         }
         Core {
             settings,
@@ -144,7 +144,6 @@ impl Core {
             Input::Loaded { key, record } => self.loaded(&key, record, out),
             Input::Durable { through } => {
                 self.answers.release(through, |id, reply| out.push(Output::Answer { id, reply }));
-                self.sweep(out);
             }
             Input::Failed => self.fail(out),
             Input::Tick => {

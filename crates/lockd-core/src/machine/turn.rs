@@ -9,12 +9,12 @@ use super::line::waited_enough;
 use super::{Core, Output, RequestId};
 use crate::decide::{self, Effects, Limits, Verdict};
 use crate::lanes::Waiter;
+use crate::lease_book::HeldLease;
 use crate::moment::Moment;
 use crate::op::{
     Abandon, Acquire, Attached, ConfigureNamespace, Detached, Op, Outcome, Reason, Refusal, Release, Removed,
     Reply,
 };
-use crate::records::held::HeldLease;
 use crate::records::key::{KeyRecord, Lease, Place, Staged};
 use crate::records::namespace::NamespaceRecord;
 use crate::records::{blob, content, held, key, namespace};
@@ -278,12 +278,13 @@ impl Core {
             let Some(lane) = self.lanes.ready(&key) else { continue };
             lane.written = seq;
             batch.put(key::storage_key(&key), lane.record.encode());
-            let lease = held_lease(&lane.record);
-            if lease != self.book.get(&key) {
-                match &lease {
-                    Some(lease) => batch.put(held::storage_key(&key), lease.encode()),
-                    None => batch.delete(held::storage_key(&key)),
-                }
+            let (lease, listed) = (HeldLease::of(&lane.record), self.book.get(&key));
+            match (&lease, listed) {
+                (Some(_), None) => batch.put(held::storage_key(&key), Bytes::new()),
+                (None, Some(_)) => batch.delete(held::storage_key(&key)),
+                _ => {}
+            }
+            if lease != listed {
                 self.book.set(&key, lease);
             }
         }
@@ -316,18 +317,5 @@ impl Core {
                 out.push(Output::Answer { id, reply });
             }
         }
-    }
-}
-
-/// What the book says of a key.
-fn held_lease(record: &KeyRecord) -> Option<HeldLease> {
-    match &record.lease {
-        Lease::Free => None,
-        Lease::Held(grant) => Some(HeldLease {
-            expires_at: grant.expires_at,
-            txn: grant.txn,
-            coordinated: grant.coordinated,
-            staged: matches!(record.staged, Staged::Of(_)),
-        }),
     }
 }
