@@ -91,27 +91,27 @@ impl World {
         let namespaces: Vec<Namespace> =
             ["n", "m"].iter().filter_map(|name| Namespace::parse(name).ok()).collect();
         let mut keys = Vec::new();
-        for number in 0..dice.between(1, 5) {
+        for number in 0..dice.between(1, 8) {
             let name = KeyName::parse(&format!("k{number}"));
             if let (Ok(name), Some(namespace)) = (name, dice.pick(&namespaces)) {
                 keys.push(KeyId::new(namespace, &name));
             }
         }
-        let (chaos, clients) = (dice.between(0, 15), dice.between(2, 8));
-        let common = Common::new(&mut dice, keys, namespaces, chaos);
+        let clients = dice.between(1, 8);
+        let common = Common::new(&mut dice, keys, namespaces);
         let rare = |dice: &mut Dice, most: u64| if dice.percent(50) { dice.between(1, most) } else { 0 };
         let climate = Climate {
             client: dice.between(200, 1000),
             sync: dice.between(50, 600),
             tell: dice.between(50, 600),
             load: dice.between(50, 400),
-            post: dice.between(100, 600),
-            clock: dice.between(20, 150),
-            tick: dice.between(50, 400),
+            post: dice.between(200, 1000),
+            clock: dice.between(5, 80),
+            tick: dice.between(50, 300),
             gone: rare(&mut dice, 60),
-            crash: rare(&mut dice, 15),
-            failure: rare(&mut dice, 4),
-            drain: rare(&mut dice, 4),
+            crash: rare(&mut dice, 8),
+            failure: rare(&mut dice, 2),
+            drain: rare(&mut dice, 2),
         };
         let idle_lanes = if dice.percent(20) { 64 } else { dice.below(4) as usize };
         let settings = Settings { limits: LIMITS, idle_lanes };
@@ -167,7 +167,7 @@ impl World {
         let when = |possible: bool, weight: u64| if possible { weight } else { 0 };
         let loads = &self.disk.loads;
         // A store that has failed, or a server that drains, ends before long.
-        let ends = if self.failed { 200 } else { when(self.draining, 20) };
+        let ends = if self.failed { 200 } else { when(self.draining, 60) };
         let events = [
             (when(self.clients.iter().any(|client| client.pending.is_none()), climate.client), Event::Client),
             (when(self.disk.waiting() > 0 && !self.failed, climate.sync), Event::Sync),
@@ -407,10 +407,10 @@ impl World {
     }
 
     fn move_clock(&mut self) -> Checked {
-        self.clock = match self.dice.below(20) {
+        self.clock = match self.dice.below(40) {
             0 => self.clock.saturating_sub(self.dice.between(1, 20_000)),
             1 => self.clock + self.dice.between(10_000, 120_000),
-            2..6 => match self.core.next_deadline() {
+            2..12 => match self.core.next_deadline() {
                 // Exactly when something is due, or just before.
                 Some(deadline) => self.clock.max(deadline.0.saturating_sub(self.dice.below(2))),
                 None => self.clock,
