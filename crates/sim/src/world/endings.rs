@@ -1,9 +1,11 @@
 //! How things end: by a crash and a restart, or by coming to rest.
 
+use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::{held, namespace};
 use lockd_core::{Core, Input};
 
 use super::World;
+use crate::model::KeyModel;
 use crate::violation::{Checked, broken, promise};
 
 impl World {
@@ -17,7 +19,14 @@ impl World {
         self.note(|| format!("crash: batch {reached} was the last to survive"));
         self.oracle.turn(self.step, self.clock);
         self.oracle.crashed(&self.disk.durable, reached)?;
-        self.history.crashed(|key| self.oracle.model(key))?;
+        self.history.crashed(|key| {
+            let stored = self.disk.durable.get(&key::storage_key(key));
+            let record = stored.map_or_else(KeyRecord::default, |bytes| {
+                // What does not read back has been reported already.
+                KeyRecord::decode(bytes).unwrap_or_default()
+            });
+            KeyModel::of(&record)
+        })?;
         self.disk.crash();
         for client in &mut self.clients {
             client.pending = None;
