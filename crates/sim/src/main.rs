@@ -11,7 +11,7 @@ const USAGE: &str = "usage: lockd-sim --seed N [--steps N] [--trace]
   --seed N      run one seed and say how it ended
   --seeds A..B  run the seeds from A up to but not including B (and the known bad ones) until one fails, and shorten
                 the failing run
-  --steps N     how many things happen before everything comes to rest (default 300)
+  --steps N     how many things happen before everything comes to rest (default 600)
   --trace       print everything that happens
 ";
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::violation::{Violation, broken};
 use crate::world::World;
 
-pub const DEFAULT_STEPS: u64 = 300;
+pub const DEFAULT_STEPS: u64 = 600;
 
 /// Seeds that once failed; they are run before any others.
 pub const REGRESSIONS: &[u64] = &[];
