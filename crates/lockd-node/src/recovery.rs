@@ -12,21 +12,20 @@ const PAGE: usize = 4096;
 
 /// Rebuilds the core's memory from the durable records.
 pub(crate) fn recover(snapshot: &dyn Snapshot, settings: Settings) -> Result<Core, StoreError> {
-    let mut leased = Vec::new();
+    let mut core = Core::new(settings);
     scan(snapshot, held::range(), |(storage_key, _)| {
         let key = held::key_of(&storage_key).map_err(damaged)?;
         let stored = snapshot.get(&key::storage_key(&key))?;
         let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("leased key {key} has no record")))?;
-        leased.push((key, KeyRecord::decode(&stored).map_err(damaged)?));
+        core.restore_lease(&key, &KeyRecord::decode(&stored).map_err(damaged)?);
         Ok(())
     })?;
-    let mut namespaces = Vec::new();
     scan(snapshot, namespace::range(), |(key, value)| {
         let record = namespace::NamespaceRecord::decode(&value).map_err(damaged)?;
-        namespaces.push((namespace::namespace_of(&key).map_err(damaged)?, record));
+        core.restore_namespace(namespace::namespace_of(&key).map_err(damaged)?, record);
         Ok(())
     })?;
-    Ok(Core::recover(settings, leased, namespaces))
+    Ok(core)
 }
 
 fn scan(

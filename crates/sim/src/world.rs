@@ -115,7 +115,7 @@ impl World {
         let idle_lanes = if dice.percent(20) { 64 } else { dice.below(4) as usize };
         let settings = Settings { limits: LIMITS, idle_lanes };
         World {
-            core: Core::recover(settings, [], []),
+            core: Core::new(settings),
             climate,
             settings,
             disk: Disk::default(),

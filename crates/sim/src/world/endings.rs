@@ -42,7 +42,7 @@ impl World {
 
     /// A new process opens the store.
     fn start(&mut self) -> Checked {
-        let (mut leased, mut namespaces) = (Vec::new(), Vec::new());
+        let mut core = Core::new(self.settings);
         for (storage_key, value) in &self.disk.durable {
             match storage_key.first() {
                 Some(b'L') => {
@@ -50,21 +50,21 @@ impl World {
                     let stored =
                         key.as_ref().ok().and_then(|key| self.disk.durable.get(&key::storage_key(key)));
                     match (key, stored.map(|bytes| KeyRecord::decode(bytes))) {
-                        (Ok(key), Some(Ok(record))) => leased.push((key, record)),
+                        (Ok(key), Some(Ok(record))) => core.restore_lease(&key, &record),
                         damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
                     }
                 }
                 Some(b'N') => {
                     let record = namespace::NamespaceRecord::decode(value);
                     match (namespace::namespace_of(storage_key), record) {
-                        (Ok(name), Ok(record)) => namespaces.push((name, record)),
+                        (Ok(name), Ok(record)) => core.restore_namespace(name, record),
                         damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
                     }
                 }
                 _ => {}
             }
         }
-        self.core = Core::recover(self.settings, leased, namespaces);
+        self.core = core;
         Ok(())
     }
 
