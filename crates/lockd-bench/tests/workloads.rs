@@ -1,5 +1,5 @@
 //! The built generator against a small fake server, an etcd where one is installed, and the real lockd where
-//! it has been built.
+//! `LOCKD_SERVER_BIN` names one.
 
 // The lints know only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
@@ -117,16 +117,95 @@ fn etcd_is_driven_through_whole_cycles() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "run directories are left behind");
 }
 
+/// Not a test: what `fake_binary` runs, so that the fake can be started, stopped and killed as a process.
 #[test]
-fn held_leases_survive_a_kill_and_expire_on_the_real_server() {
-    let lockd: PathBuf = Path::new(env!("CARGO_BIN_EXE_lockd-bench")).with_file_name("lockd");
-    if !lockd.exists() {
-        eprintln!("skipped: no {} yet", lockd.display());
-        return;
+#[ignore = "serves until it is killed"]
+fn serve_as_a_process() {
+    let Ok(address) = std::env::var("FAKE_LISTEN") else { return };
+    fake::run(std::net::TcpListener::bind(address).unwrap(), 0);
+}
+
+/// A program that takes lockd's arguments and serves the fake.
+fn fake_binary(directory: &Path) -> PathBuf {
+    let path = directory.join("fake-lockd");
+    let script = format!(
+        "#!/bin/sh\nfor a; do [ \"$p\" = --listen ] && export FAKE_LISTEN=\"$a\"; p=\"$a\"; done\n\
+         exec '{}' --ignored --exact serve_as_a_process --nocapture\n",
+        std::env::current_exe().unwrap().display()
+    );
+    // Written by another process: one that this process forks for another test must not inherit the open file,
+    // or the kernel would call the program busy.
+    let written = Command::new("/bin/sh")
+        .args(["-c", "printf %s \"$1\" > \"$2\" && chmod 700 \"$2\"", "sh", &script, path.to_str().unwrap()])
+        .status()
+        .unwrap();
+    assert!(written.success());
+    path
+}
+
+#[test]
+fn a_started_server_is_charged_for_its_work_and_compared() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = fake_binary(root.path());
+    let (root_path, fake) = (root.path().to_str().unwrap(), fake.to_str().unwrap());
+    let common = ["--server-bin", fake, "--root", root_path, "--runs=2", "--warmup=0.05", "--json"];
+    let ratio = measured(&[&["read-ratio", "--clients=2", "--duration=0.3"], &common[..]].concat());
+    let rounds = &ratio["comparisons"][0];
+    assert_eq!((&ratio["valid"], rounds["ratios"].as_array().unwrap().len()), (&Value::Bool(true), 2));
+    for side in ["reference", "subject"] {
+        let run = &rounds[side][0];
+        assert!(run["server_cost"]["us_per_request"].as_f64().unwrap() > 0.0, "{side}: {run}");
+        assert!(run["disturbance"]["other_processes_percent"].is_number(), "{side}: {run}");
     }
+    if Path::new("/usr/bin/etcd").exists() {
+        let counts = ["compare", "--client-counts=1,3", "--duration=20", "--ops=30"];
+        let compared = measured(&[&counts[..], &common[..]].concat());
+        let comparisons = compared["comparisons"].as_array().unwrap();
+        assert_eq!(comparisons.len(), 2, "{compared}");
+        for comparison in comparisons {
+            assert!(comparison["median_ratio"].as_f64().unwrap() > 0.0, "{comparison}");
+            assert_eq!(comparison["reference"][1]["requests"], 5 * 30, "{comparison}");
+            assert_eq!(comparison["subject"][1]["requests"], 3 * 30, "{comparison}");
+        }
+    }
+}
+
+#[test]
+fn held_leases_are_counted_and_seen_to_expire() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = fake_binary(root.path());
+    let (root_path, fake) = (root.path().to_str().unwrap(), fake.to_str().unwrap());
+    let result = measured(&[
+        "held-leases",
+        "--server-bin",
+        fake,
+        "--root",
+        root_path,
+        "--store=mem",
+        "--leases=200",
+        "--ttl=12",
+        "--freeze",
+        "--clients=8",
+        "--json",
+    ]);
+    assert_eq!(result["valid"], true, "{result}");
+    let run = &result["runs"][0];
+    assert_eq!(run["still_held_after_expiry"], 0, "{run}");
+    assert_eq!(run["during"]["reads"]["ops"], 3000, "{run}");
+    assert!(run["restart"].is_null(), "memory does not survive a kill: {run}");
+}
+
+#[test]
+fn held_leases_survive_a_kill_of_the_real_server() {
+    let Ok(lockd) = std::env::var("LOCKD_SERVER_BIN") else {
+        eprintln!("skipped: set LOCKD_SERVER_BIN to a built lockd");
+        return;
+    };
     let root = tempfile::tempdir().unwrap();
     let result = measured(&[
         "held-leases",
+        "--server-bin",
+        &lockd,
         "--root",
         root.path().to_str().unwrap(),
         "--leases=200",

@@ -1,5 +1,5 @@
 //! The book of held leases: which are due, which belong to one transaction, and how many there are. It is kept in memory
-//! for every held lease, so it is compact; the durable copy is the held-lease record.
+//! for every held lease, so it is compact; the durable truth is in the key records.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
@@ -9,7 +9,31 @@ use hashbrown::HashTable;
 use lockd_wire::{KeyId, TxnId};
 
 use crate::moment::Moment;
-use crate::records::held::HeldLease;
+use crate::records::key::{KeyRecord, Lease, Staged};
+
+/// What the book says of a leased key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldLease {
+    pub(crate) expires_at: Moment,
+    pub(crate) txn: TxnId,
+    pub(crate) coordinated: bool,
+    /// Changes are staged under the lease: if it is coordinated, the key is a participant of its transaction.
+    pub(crate) staged: bool,
+}
+
+impl HeldLease {
+    pub(crate) fn of(record: &KeyRecord) -> Option<HeldLease> {
+        match &record.lease {
+            Lease::Free => None,
+            Lease::Held(grant) => Some(HeldLease {
+                expires_at: grant.expires_at,
+                txn: grant.txn,
+                coordinated: grant.coordinated,
+                staged: matches!(record.staged, Staged::Of(_)),
+            }),
+        }
+    }
+}
 
 type Slot = u32;
 

@@ -56,8 +56,9 @@ pub(crate) enum State {
 }
 
 /// The three literals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Word {
+    #[default]
     True,
     False,
     Null,
@@ -70,6 +71,15 @@ impl Word {
             Word::False => b"false",
             Word::Null => b"null",
         }
+    }
+
+    pub(crate) fn length(self) -> u32 {
+        self.bytes().len() as u32
+    }
+
+    /// The bytes as one number, the first one lowest.
+    pub(crate) fn code(self) -> u64 {
+        self.bytes().iter().rev().fold(0, |code, &byte| code << 8 | u64::from(byte))
     }
 }
 

@@ -17,8 +17,10 @@ pub(crate) struct Carry {
     pub(crate) escaped: u64,
     /// So many hexadecimal digits are missing.
     pub(crate) hex_missing: u32,
-    /// The first byte continues this literal, of which so many bytes have been seen.
-    pub(crate) literal: Option<(Word, u32)>,
+    /// If bytes of a literal have been seen, so many of this one have,
+    pub(crate) matched: u32,
+    /// and the first byte continues it.
+    pub(crate) word: Word,
     /// The next token follows an opening bracket or the start of the document,
     pub(crate) opened: u64,
     /// a comma,
@@ -37,15 +39,11 @@ pub(crate) struct Carry {
 pub(crate) struct NumberCarry {
     /// There is such a number.
     pub(crate) inside: u64,
-    /// Its last byte was a digit,
-    pub(crate) digit: u64,
-    /// a leading zero,
+    /// Its last byte was a leading zero,
     pub(crate) leading_zero: u64,
-    /// its sign,
-    pub(crate) sign: u64,
     /// `e`,
     pub(crate) exponent: u64,
-    /// or another one that a digit must follow.
+    /// or another one that a digit must follow: a sign or the point.
     pub(crate) digit_missing: u64,
     /// It is behind the point and not behind `e`.
     pub(crate) fraction: u64,
@@ -73,7 +71,7 @@ impl Carry {
                     _ => {}
                 }
             }
-            State::Literal { word, matched } => carry.literal = Some((word, u32::from(matched))),
+            State::Literal { word, matched } => (carry.word, carry.matched) = (word, u32::from(matched)),
             _ => carry.number = NumberCarry::from_state(state),
         }
         Some(carry)
@@ -90,8 +88,8 @@ impl Carry {
                 (0, missing) => State::Hex { name, left: missing as u8 },
                 _ => State::Escape { name },
             }
-        } else if let Some((word, matched)) = self.literal {
-            State::Literal { word, matched: matched as u8 }
+        } else if self.matched > 0 {
+            State::Literal { word: self.word, matched: self.matched as u8 }
         } else if self.number.inside == 1 {
             self.number.state()
         } else if self.opened == 1 {
@@ -116,27 +114,34 @@ impl NumberCarry {
     fn from_state(state: State) -> NumberCarry {
         let mut carry = NumberCarry { inside: 1, ..NumberCarry::default() };
         match state {
-            State::Minus => (carry.sign, carry.digit_missing) = (1, 1),
-            State::Zero => (carry.digit, carry.leading_zero) = (1, 1),
-            State::Integer => carry.digit = 1,
+            State::Minus => carry.digit_missing = 1,
+            State::Zero => carry.leading_zero = 1,
+            State::Integer => {}
             State::Point => (carry.digit_missing, carry.fraction) = (1, 1),
-            State::Fraction => (carry.digit, carry.fraction) = (1, 1),
+            State::Fraction => carry.fraction = 1,
             State::Exponent => carry.exponent = 1,
             State::ExponentSign => (carry.digit_missing, carry.exponent_digits) = (1, 1),
-            State::ExponentDigits => (carry.digit, carry.exponent_digits) = (1, 1),
+            State::ExponentDigits => carry.exponent_digits = 1,
             _ => carry.inside = 0,
         }
         carry
     }
 
+    /// 1 if the last byte was the leading sign of the number.
+    #[inline(always)]
+    pub(crate) fn sign(&self) -> u64 {
+        self.digit_missing & !(self.fraction | self.exponent_digits)
+    }
+
     fn state(&self) -> State {
+        let digit = self.digit_missing == 0;
         if self.exponent == 1 {
             State::Exponent
         } else if self.exponent_digits == 1 {
-            if self.digit == 1 { State::ExponentDigits } else { State::ExponentSign }
+            if digit { State::ExponentDigits } else { State::ExponentSign }
         } else if self.fraction == 1 {
-            if self.digit == 1 { State::Fraction } else { State::Point }
-        } else if self.sign == 1 {
+            if digit { State::Fraction } else { State::Point }
+        } else if !digit {
             State::Minus
         } else if self.leading_zero == 1 {
             State::Zero

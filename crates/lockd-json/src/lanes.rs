@@ -9,6 +9,44 @@ use crate::{automaton::Automaton, walk::walk};
 /// 64 bytes.
 pub(crate) type Block = [u8; 64];
 
+/// The end of a vector, with room reserved for the bytes of so many blocks.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    /// How many bytes of the vector are in use; its own length lags behind.
+    used: usize,
+    blocks: usize,
+}
+
+impl<'a> Room<'a> {
+    pub(crate) fn reserve(out: &'a mut Vec<u8>, blocks: usize) -> Self {
+        out.reserve(blocks.saturating_mul(size_of::<Block>()));
+        let used = out.len();
+        Room { out, used, blocks }
+    }
+
+    /// Where the next block may write 64 bytes.
+    #[inline(always)]
+    fn take(&mut self) -> *mut u8 {
+        if self.blocks == 0 {
+            // Unreachable as long as only as many blocks are appended as were announced.
+            self.keep();
+            self.out.reserve(size_of::<Block>());
+            self.blocks = 1;
+        }
+        self.blocks -= 1;
+        // SAFETY: not behind the reserved memory, see `keep`.
+        unsafe { self.out.as_mut_ptr().add(self.used) }
+    }
+
+    /// Makes what was written part of the vector.
+    pub(crate) fn keep(&mut self) {
+        // SAFETY: `used` began at the length of the vector. It grew by at most 64 bytes for each block taken, all of
+        // them written, and there was room for so many blocks.
+        unsafe { self.out.set_len(self.used) }
+    }
+}
+
 /// 64 bytes loaded for comparison. The methods answer with one bit for every byte.
 pub(crate) trait Lanes: Copy {
     fn load(block: &Block) -> Self;
@@ -44,15 +82,24 @@ pub(crate) trait Lanes: Copy {
 
     /// Appends the bytes of `block`, which was loaded, whose bit is set in `keep`.
     #[inline(always)]
-    fn append(self, block: &Block, keep: u64, out: &mut Vec<u8>) {
-        let mut left = keep;
-        while left != 0 {
-            let start = left.trailing_zeros();
-            let length = (!(left >> start)).trailing_zeros();
-            let end = start + length;
-            out.extend_from_slice(block.get(start as usize..end as usize).unwrap_or_default());
-            left &= u64::MAX.checked_shl(end).unwrap_or(0);
+    fn append(self, block: &Block, keep: u64, room: &mut Room<'_>) {
+        let mut to = room.take();
+        for (group, bytes) in block.as_chunks::<8>().0.iter().enumerate() {
+            let keep = (keep >> (group * 8)) as u8;
+            if keep == 0xFF {
+                // SAFETY: this group and the later ones write at most what is left of the 64 bytes taken.
+                unsafe { to.cast::<[u8; 8]>().write_unaligned(*bytes) };
+                to = to.wrapping_add(8);
+                continue;
+            }
+            for (place, &byte) in bytes.iter().enumerate() {
+                // Written in any case, but overwritten unless kept.
+                // SAFETY: as above; the last write is behind at most 63 kept bytes.
+                unsafe { to.write(byte) };
+                to = to.wrapping_add(usize::from(keep >> place & 1));
+            }
         }
+        room.used += keep.count_ones() as usize;
     }
 }
 
@@ -193,7 +240,7 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::{Automaton, Block, Lanes, walk};
+    use super::{Automaton, Block, Lanes, Room, walk};
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
     pub(super) fn walk_avx2(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
@@ -336,30 +383,25 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn append(self, block: &Block, keep: u64, out: &mut Vec<u8>) {
-            out.reserve(64);
-            let length = out.len();
-            let kept = keep.count_ones() as usize;
-            // SAFETY: only used in `walk_avx2`. 64 bytes are reserved. Eight groups of 8 bytes are written one after
-            // another, each where the kept bytes of those before it end, so the last write ends at byte 64 at most.
-            // The first `kept` of the written bytes become part of the vector.
+        fn append(self, block: &Block, keep: u64, room: &mut Room<'_>) {
+            let mut to = room.take();
+            // SAFETY: only used in `walk_avx2`. Eight groups of 8 bytes are written one after another, each where the
+            // kept bytes of those before it end, so the last write ends at most behind the 64 bytes taken.
             unsafe {
-                let mut to = out.as_mut_ptr().add(length);
                 if keep == u64::MAX {
                     _mm256_storeu_si256(to.cast(), self.0[0]);
                     _mm256_storeu_si256(to.add(32).cast(), self.0[1]);
                 } else {
-                    let from = block.as_ptr();
-                    for group in 0..8 {
+                    for (group, bytes) in block.as_chunks::<8>().0.iter().enumerate() {
                         let kept = (keep >> (group * 8)) as u8;
                         let places = _mm_loadl_epi64(PLACES[usize::from(kept)].as_ptr().cast());
-                        let bytes = _mm_loadl_epi64(from.add(group * 8).cast());
+                        let bytes = _mm_loadl_epi64(bytes.as_ptr().cast());
                         _mm_storel_epi64(to.cast(), _mm_shuffle_epi8(bytes, places));
                         to = to.add(kept.count_ones() as usize);
                     }
                 }
-                out.set_len(length + kept);
             }
+            room.used += keep.count_ones() as usize;
         }
     }
 
@@ -419,16 +461,11 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn append(self, _block: &Block, keep: u64, out: &mut Vec<u8>) {
-            out.reserve(64);
-            let length = out.len();
-            // SAFETY: only used in `walk_avx512`. 64 bytes are reserved and written, and those that were kept, which
-            // come first, become part of the vector.
-            unsafe {
-                let kept = _mm512_maskz_compress_epi8(keep, self.0);
-                _mm512_storeu_si512(out.as_mut_ptr().add(length).cast(), kept);
-                out.set_len(length + keep.count_ones() as usize);
-            }
+        fn append(self, _block: &Block, keep: u64, room: &mut Room<'_>) {
+            let to = room.take();
+            // SAFETY: only used in `walk_avx512`. The 64 bytes taken are written, those that are kept first.
+            unsafe { _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi8(keep, self.0)) };
+            room.used += keep.count_ones() as usize;
         }
     }
 

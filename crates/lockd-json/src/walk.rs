@@ -11,7 +11,7 @@
 use crate::{
     automaton::{Automaton, Word},
     carry::{Carry, NumberCarry},
-    lanes::{Block, Lanes},
+    lanes::{Block, Lanes, Room},
     nesting::Window,
 };
 
@@ -20,19 +20,20 @@ use crate::{
 pub(crate) fn walk<L: Lanes>(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
     let mut window = automaton.nesting.window();
     let Some(mut carry) = Carry::from_state(automaton.state) else { return 0 };
-    out.reserve(blocks.len() * 64);
+    let mut room = Room::reserve(out, blocks.len());
     let mut walked = 0;
     for block in blocks {
         let lanes = L::load(block);
         let mut next = Step { carry, window };
         let Some(keep) = next.check(lanes, block) else { break };
-        lanes.append(block, keep, out);
+        lanes.append(block, keep, &mut room);
         Step { carry, window } = next;
         walked += 1;
         if carry.done {
             break;
         }
     }
+    room.keep();
     automaton.state = carry.state(window);
     automaton.nesting.set_window(window);
     walked
@@ -102,7 +103,7 @@ impl Step {
         }
         let objects = self.check_brackets(open, close, white, block)?;
 
-        let continued = u64::from(self.carry.literal.is_some()) | self.carry.number.inside;
+        let continued = u64::from(self.carry.matched > 0) | self.carry.number.inside;
         let scalar_starts = scalars & !shifted(scalars, continued);
         let follow = |set: u64, carry: &mut u64| {
             let (behind, overflow) = run_ends(shifted(set, *carry), white);
@@ -237,77 +238,101 @@ impl Step {
         let mut wrong = numbers & literals << 1;
 
         let before = self.carry.number;
-        let number_starts = numbers & !shifted(numbers, before.inside);
-        let plus = lanes.equal(b'+') & numbers;
-        let point = lanes.equal(b'.') & numbers;
-        let exponent = lanes.equal_folded(b'e') & numbers;
-        wrong |= numbers & !(digits | minus | plus | point | exponent);
-
-        let after_exponent = shifted(exponent, before.exponent);
-        let exponent_signs = (minus | plus) & after_exponent;
-        let signs = minus & number_starts;
-        wrong |= (minus | plus) & !(signs | exponent_signs);
-        wrong |= after_exponent & !(digits | exponent_signs);
-        let digit_missing = minus | plus | point;
-        wrong |= shifted(digit_missing, before.digit_missing) & !digits;
-
-        let first_digits = number_starts | shifted(signs, before.sign);
-        let leading_zeros = lanes.equal(b'0') & numbers & first_digits;
+        let starts = numbers & !shifted(numbers, before.inside);
+        let signs = minus & starts;
+        wrong |= shifted(signs, before.sign()) & !digits;
+        let leading_zeros = lanes.equal(b'0') & (starts & digits | shifted(signs, before.sign()));
         wrong |= shifted(leading_zeros, before.leading_zero) & digits;
-
-        let (fraction_ends, fraction) = run_ends(shifted(point, before.fraction), digits);
-        wrong |= fraction_ends & point;
-        let exponent_starts = after_exponent & digits | shifted(exponent_signs, before.exponent_digits);
-        let (exponent_ends, exponent_digits) = run_ends(exponent_starts, digits);
-        wrong |= exponent_ends & (point | exponent);
-
         self.carry.number = NumberCarry {
             inside: numbers >> 63,
-            digit: digits >> 63,
             leading_zero: leading_zeros >> 63,
-            sign: signs >> 63,
-            exponent: exponent >> 63,
-            digit_missing: digit_missing >> 63,
-            fraction: point >> 63 | fraction,
-            exponent_digits: exponent_signs >> 63 | exponent_digits,
+            digit_missing: signs >> 63,
+            ..NumberCarry::default()
         };
+        let others = numbers & !(digits | signs);
+        if others | before.fraction | before.exponent | before.exponent_digits != 0 {
+            wrong |= self.wrong_decimals(lanes, before, others, digits);
+        }
         Some(wrong)
+    }
+
+    /// The positions where a fraction or an exponent is not as it should be. `others` are the bytes of numbers that
+    /// are neither digits nor leading signs.
+    #[inline(always)]
+    fn wrong_decimals<L: Lanes>(&mut self, lanes: L, before: NumberCarry, others: u64, digits: u64) -> u64 {
+        let point = lanes.equal(b'.') & others;
+        let exponent = lanes.equal_folded(b'e') & others;
+        let after_exponent = shifted(exponent, before.exponent);
+        let signs = (lanes.equal(b'+') | lanes.equal(b'-')) & others & after_exponent;
+        let mut wrong = others & !(point | exponent | signs);
+        wrong |= after_exponent & !(digits | signs);
+        wrong |= shifted(point | signs, before.digit_missing) & !digits;
+
+        let (fraction_ends, fraction) = run_ends(shifted(point, before.fraction), digits);
+        let exponent_starts = after_exponent & digits | shifted(signs, before.exponent_digits);
+        let (exponent_ends, exponent_digits) = run_ends(exponent_starts, digits);
+        wrong |= (fraction_ends | exponent_ends) & point;
+        wrong |= exponent_ends & exponent;
+
+        let number = &mut self.carry.number;
+        number.exponent = exponent >> 63;
+        number.digit_missing |= (point | signs) >> 63;
+        number.fraction = point >> 63 | fraction;
+        number.exponent_digits = signs >> 63 | exponent_digits;
+        wrong
     }
 
     /// The bytes of `true`, `false` and `null`, which begin at `starts` or before the block.
     #[inline(always)]
     fn literals(&mut self, starts: u64, block: &Block) -> Option<u64> {
         let mut literals = 0;
-        if let Some((word, matched)) = self.carry.literal.take() {
-            let rest = word.bytes().get(matched as usize..)?;
-            if !block.starts_with(rest) {
+        if self.carry.matched > 0 {
+            let seen = self.carry.matched;
+            let missing = self.carry.word.length() - seen;
+            if prefix(block, 0, missing) != self.carry.word.code() >> (8 * seen) {
                 return None;
             }
-            literals = !above(rest.len() as u32) >> 1;
+            literals = lowest(missing);
+            self.carry.matched = 0;
         }
         let mut left = starts;
         while left != 0 {
             let at = left.trailing_zeros();
             left &= left - 1;
-            let rest = block.get(at as usize..)?;
-            let word = match rest.first()? {
+            let word = match block[(at & 63) as usize] {
                 b't' => Word::True,
                 b'f' => Word::False,
                 b'n' => Word::Null,
                 _ => return None,
             };
-            let bytes = word.bytes();
-            let seen = bytes.len().min(rest.len());
-            if bytes.get(..seen) != rest.get(..seen) {
+            let here = word.length().min(64 - at);
+            if prefix(block, at, here) != word.code() & lowest(8 * here) {
                 return None;
             }
-            if seen < bytes.len() {
-                self.carry.literal = Some((word, seen as u32));
+            if here < word.length() {
+                (self.carry.word, self.carry.matched) = (word, here);
             }
-            literals |= (!above(seen as u32) >> 1) << at;
+            literals |= lowest(here) << at;
         }
         Some(literals)
     }
+}
+
+/// A set of the `count` lowest positions, less than 64.
+#[inline(always)]
+fn lowest(count: u32) -> u64 {
+    (1 << count) - 1
+}
+
+/// Up to 8 bytes of a block from a place on, the first one lowest.
+#[inline(always)]
+fn prefix(block: &Block, at: u32, count: u32) -> u64 {
+    let at = at as usize;
+    // Near the end of the block, the last 8 bytes contain what is wanted.
+    let from = at.min(56);
+    let word =
+        block.get(from..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    word >> (8 * (at - from)) & lowest(8 * count)
 }
 
 #[cfg(test)]

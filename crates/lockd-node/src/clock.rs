@@ -11,6 +11,9 @@ use lockd_core::Moment;
 const LOOK_EVERY_MS: u64 = 1000;
 const STEP_MS: i64 = 20;
 
+/// Differences that are not worth following: both clocks are read in whole milliseconds, and not at once.
+const TOLERANCE_MS: i64 = 5;
+
 #[derive(Debug)]
 pub struct SteadyClock {
     started: Instant,
@@ -18,6 +21,8 @@ pub struct SteadyClock {
     /// What was added to elapsed time so far to follow the wall clock.
     led_ms: AtomicI64,
     looked_ms: AtomicU64,
+    /// The latest moment shown: being led back means standing still for a little, never going back.
+    shown_ms: AtomicU64,
 }
 
 impl Default for SteadyClock {
@@ -33,6 +38,7 @@ impl SteadyClock {
             started_at_ms: wall_ms(),
             led_ms: AtomicI64::new(0),
             looked_ms: AtomicU64::new(0),
+            shown_ms: AtomicU64::new(0),
         }
     }
 
@@ -42,10 +48,13 @@ impl SteadyClock {
         if elapsed.saturating_sub(looked) >= LOOK_EVERY_MS
             && self.looked_ms.compare_exchange(looked, elapsed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            let ours = self.at(elapsed).0 as i64;
-            self.led_ms.fetch_add((wall_ms() as i64 - ours).clamp(-STEP_MS, STEP_MS), Ordering::Relaxed);
+            let behind = wall_ms() as i64 - self.at(elapsed).0 as i64;
+            if behind.abs() > TOLERANCE_MS {
+                self.led_ms.fetch_add(behind.clamp(-STEP_MS, STEP_MS), Ordering::Relaxed);
+            }
         }
-        self.at(elapsed)
+        let now = self.at(elapsed).0;
+        Moment(self.shown_ms.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
     /// The instant at which this clock will show that moment, as far as can be known now.
@@ -61,4 +70,19 @@ impl SteadyClock {
 
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_led_back_never_shows_an_earlier_moment() {
+        let clock = SteadyClock::start();
+        let before = clock.now();
+        clock.led_ms.fetch_sub(1000, Ordering::Relaxed);
+        assert!(clock.now() >= before);
+        clock.led_ms.fetch_add(3000, Ordering::Relaxed);
+        assert!(clock.now().0 >= before.0 + 2000);
+    }
 }

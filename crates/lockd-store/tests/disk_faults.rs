@@ -63,22 +63,10 @@ fn expected(n: u64) -> Content {
     content
 }
 
+/// Copies a directory; holes stay holes, so that this does not take for ever.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            // Keeps holes as cheap as they are: only what has been written is copied.
-            let bytes = std::fs::read(entry.path()).unwrap();
-            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            let file = std::fs::File::create(&target).unwrap();
-            std::io::Write::write_all(&mut &file, &bytes[..used]).unwrap();
-            file.set_len(bytes.len() as u64).unwrap();
-        }
-    }
+    let status = std::process::Command::new("cp").args(["-r", "--sparse=always"]).arg(from).arg(to).status();
+    assert!(status.unwrap().success());
 }
 
 /// All files below a directory, by relative path.

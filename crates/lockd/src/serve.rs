@@ -33,7 +33,7 @@ pub enum ServeError {
 }
 
 /// Key records that stay in memory though nobody uses them.
-const IDLE_LANES: usize = 16 * 1024;
+const IDLE_LANES: usize = 8 * 1024;
 
 /// A request head that takes longer than this from its first byte is an attack or an accident.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

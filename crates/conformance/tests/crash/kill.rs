@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::ledger::{Ledger, Sizes, Stop, audit_all};
+use crate::pair::Pair;
 
 const WORKERS: usize = 8;
 const SIZES: Sizes = Sizes { document: 60_000, attachment: 200_000 };
@@ -33,6 +34,12 @@ fn work(ledger: &mut Ledger, client: &Client, stop: &AtomicBool) -> Result<(), S
             Err(Stop::Wrong(why)) => return Err(why),
         }
     }
+    Ok(())
+}
+
+/// Commits two keys at a time until the server is gone.
+fn work_in_pairs(pair: &mut Pair, client: &Client, stop: &AtomicBool) -> Result<(), String> {
+    while !stop.load(Ordering::Relaxed) && pair.round(client)? {}
     Ok(())
 }
 
@@ -67,6 +74,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     let mut server = Launch::fresh(StoreKind::Disk).start();
     let mut ledgers: Vec<Ledger> = (0..WORKERS).map(|n| Ledger::new(&format!("w{n}"))).collect();
     let mut retired: Vec<Ledger> = Vec::new();
+    let mut pairs = [Pair::new(), Pair::new()];
     let contended = fresh::key("contended");
     let tokens = Mutex::new(Vec::new());
     let mut slowest_start = Duration::ZERO;
@@ -84,6 +92,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
             let workers: Vec<_> = working
                 .iter_mut()
                 .map(|ledger| scope.spawn(|| work(ledger, &client, &stop)))
+                .chain(pairs.iter_mut().map(|pair| scope.spawn(|| work_in_pairs(pair, &client, &stop))))
                 .chain((0..3).map(|_| scope.spawn(|| fight(&client, &contended, &tokens, &stop))))
                 .collect();
             std::thread::sleep(Duration::from_millis(moments.u64(20..600)));
@@ -103,27 +112,31 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         server = server.kill_and_restart();
         slowest_start = slowest_start.max(started.elapsed());
         let client = server.client();
-        let audit = audit_all(&mut ledgers, &client).and_then(|()| audit_all(&mut retired, &client));
+        let audit = audit_all(&mut ledgers, &client)
+            .and_then(|()| audit_all(&mut retired, &client))
+            .and_then(|()| pairs.iter().try_for_each(|pair| pair.audit(&client)));
         if let Err(why) = audit {
             panic!("after kill {kill} (seed {seed}): {why}\nlog of the server:\n{}", server.log.text());
         }
+        pairs.iter_mut().for_each(Pair::start_over);
         for (number, ledger) in ledgers.iter_mut().enumerate() {
             if ledger.is_unusable() {
                 retired.push(std::mem::replace(ledger, Ledger::new(&format!("w{number}"))));
             }
         }
     }
+    let together: u64 = pairs.iter().map(|pair| pair.rounds).sum();
     let acknowledged: u64 = ledgers.iter().chain(&retired).map(|ledger| ledger.acknowledged).sum();
     let tokens = tokens.into_inner().unwrap();
     let different: HashSet<i64> = tokens.iter().copied().collect();
     println!(
-        "{acknowledged} acknowledged operations on {} keys and {} grants of a contended key survived {kills} kills; \
-         slowest start {slowest_start:?}",
+        "{acknowledged} acknowledged operations on {} keys, {together} transactions of two keys and {} grants of a \
+         contended key survived {kills} kills; slowest start {slowest_start:?}",
         ledgers.len() + retired.len(),
         tokens.len()
     );
     assert_eq!(different.len(), tokens.len(), "a fencing token was granted twice");
-    assert!(acknowledged > 0 && !tokens.is_empty(), "the load did nothing");
+    assert!(acknowledged > 0 && together > 0 && !tokens.is_empty(), "the load did nothing");
     server.stop();
 }
 
@@ -145,6 +158,33 @@ fn a_second_process_on_the_same_store_is_refused() {
     // The lock goes with its owner, however it ends.
     let server = server.kill_and_restart();
     server.client().public_get(&key).expect_status(200).expect_text("[1]");
+}
+
+/// SIGTERM in the middle of work: whatever was acknowledged until the end is there afterwards.
+#[test]
+fn a_stop_under_load_keeps_what_was_acknowledged() {
+    let mut server = Launch::fresh(StoreKind::Disk).with(&["--drain-grace", "1s"]).start();
+    let client = server.client();
+    let stop = AtomicBool::new(false);
+    let mut ledgers: Vec<Ledger> = (0..WORKERS).map(|n| Ledger::new(&format!("term{n}"))).collect();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            ledgers.iter_mut().map(|ledger| scope.spawn(|| work(ledger, &client, &stop))).collect();
+        std::thread::sleep(Duration::from_millis(500));
+        server.signal(Signal::TERM);
+        let status = server.wait_for_exit(Duration::from_secs(20));
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().unwrap().unwrap();
+        }
+        let log = server.log.text();
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "the server ended with {status:?}; its log:\n{log}"
+        );
+    });
+    let server = server.launch().start();
+    audit_all(&mut ledgers, &server.client()).unwrap();
 }
 
 #[test]

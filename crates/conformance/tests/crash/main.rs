@@ -4,4 +4,6 @@
 mod full_disk;
 mod kill;
 mod ledger;
+mod pair;
+mod restart;
 mod torn;

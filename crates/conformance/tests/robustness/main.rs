@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 mod broken;
+mod consistency;
 mod crowd;
 mod http2;
 mod large;

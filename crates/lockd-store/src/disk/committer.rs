@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -14,12 +15,17 @@ use crate::port::{Batch, BlobId, Change, Progress, Snapshot, StoreError};
 /// torn by more than this and one batch.
 const GROUP_BYTES: usize = 8 << 20;
 
+/// How long a failed store is given to stop, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(5);
+const ROUND: Duration = Duration::from_millis(100);
+
 type Listener = Box<dyn Fn(Progress) + Send + Sync>;
 
 /// What the threads of a disk engine and its callers share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    ended: Condvar,
     published: ArcSwap<DiskSnapshot>,
     reported: Mutex<Reported>,
     listener: OnceLock<Listener>,
@@ -33,6 +39,8 @@ struct Queue {
     /// The committer waits for [`Shared::wake`].
     idle: bool,
     stopping: bool,
+    /// The committer has ended.
+    ended: bool,
 }
 
 /// What the listener has been told.
@@ -47,6 +55,7 @@ impl Shared {
         Self {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            ended: Condvar::new(),
             published: ArcSwap::from_pointee(snapshot),
             reported: Mutex::default(),
             listener: OnceLock::new(),
@@ -77,6 +86,23 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.queue.lock().stopping = true;
         self.wake.notify_one();
+    }
+
+    /// Waits until the committer has ended. Whether it has: a failed database can hold its writer for ever, waiting for a
+    /// background job that will never be done.
+    pub(super) fn wait_for_end(&self) -> bool {
+        let mut failed_since = None;
+        let mut queue = self.queue.lock();
+        while !queue.ended {
+            self.ended.wait_for(&mut queue, ROUND);
+            if self.failure().is_some() {
+                let since = *failed_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE && !queue.ended {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     pub(super) fn failure(&self) -> Option<StoreError> {
@@ -168,6 +194,15 @@ impl Committer {
     }
 
     pub(super) fn run(self) {
+        self.commit_all();
+        let Self { shared, database, dead, .. } = self;
+        // The keeper ends when it can get no more dead blobs.
+        drop((database, dead));
+        shared.queue.lock().ended = true;
+        shared.ended.notify_all();
+    }
+
+    fn commit_all(&self) {
         while let Some((through, group)) = self.shared.next_group(self.limit) {
             if self.shared.failure().is_some() {
                 // Refused; the listener knows since the failure that everything after it is lost.

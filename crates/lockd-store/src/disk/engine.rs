@@ -72,7 +72,14 @@ impl DiskEngine {
     fn stop(&self, running: Running) -> Result<(), StoreError> {
         let Running { owner, database, committer, keeper } = running;
         self.shared.stop();
-        // The committer empties its queue first; the keeper ends when the committer has.
+        if !self.shared.wait_for_end() {
+            // The database still has threads that may write. Ownership goes when the process does.
+            std::mem::forget((owner, database));
+            let name = self.root.path().display();
+            let stuck = || StoreError::Io(format!("disk store {name} does not stop; end the process"));
+            return Err(self.shared.failure().unwrap_or_else(stuck));
+        }
+        // The keeper ends when the committer has.
         let ended = committer.join().and(keeper.join());
         let closed = match Arc::try_unwrap(database) {
             Ok(database) => database.close(),

@@ -24,6 +24,10 @@ const CLEAR: u8 = 4;
 const TRAILER: &[u8; 4] = b"FJL\x03";
 const UNCOMPRESSED: u8 = 0;
 
+/// Batches are numbered upwards, with small gaps where the database has used numbers for itself. The checksum of a batch
+/// does not cover its number, so a damaged number shows only in not being one of these.
+const WIDEST_GAP: u64 = 1 << 20;
+
 /// Checks all journals of the database in `directory` and cuts the torn end of the newest one. `Corrupt` if anything is
 /// missing that must be there.
 pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreError> {
@@ -31,13 +35,15 @@ pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreErro
     let Some(((newest_id, newest), sealed)) = journals.split_last() else {
         return Err(StoreError::Corrupt(fault::damaged("open", directory, "it has no journal")));
     };
+    let mut last_seqno = None;
     for (_, path) in sealed {
-        let found = scan(path)?;
+        let found = scan(path, last_seqno)?;
+        last_seqno = found.last_seqno;
         if found.tail > 0 {
             return Err(corrupt(path, found.valid, "a journal that was complete has become unreadable"));
         }
     }
-    let found = scan(newest)?;
+    let found = scan(newest, last_seqno)?;
     if let LastUse::Closed { journal, len } = last_use
         && (*newest_id != journal || found.valid < len)
     {
@@ -62,7 +68,7 @@ pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreErro
 /// Number and length of the newest journal of a closed database.
 pub(super) fn end(directory: &Path) -> Result<LastUse, StoreError> {
     match list(directory)?.pop() {
-        Some((journal, path)) => Ok(LastUse::Closed { journal, len: scan(&path)?.valid }),
+        Some((journal, path)) => Ok(LastUse::Closed { journal, len: scan(&path, None)?.valid }),
         None => Err(StoreError::Corrupt(fault::damaged("close", directory, "it has no journal"))),
     }
 }
@@ -98,43 +104,59 @@ fn cut(path: &Path, len: u64) -> io::Result<()> {
 struct Scan {
     /// Where the last intact batch ends.
     valid: u64,
-    /// Its number, if there is one.
+    /// Its number, or that of the last in the journals before.
     last_seqno: Option<u64>,
     /// How many bytes follow that are not just reserved space.
     tail: u64,
 }
 
-fn scan(path: &Path) -> Result<Scan, StoreError> {
-    let run = || {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        let mut batches = Batches::new(BufReader::with_capacity(256 << 10, file), len);
-        let mut found = Scan { valid: 0, last_seqno: None, tail: 0 };
-        while let Some(seqno) = batches.next()? {
-            found.valid = batches.position;
-            found.last_seqno = Some(seqno);
+fn scan(path: &Path, last_seqno: Option<u64>) -> Result<Scan, StoreError> {
+    let failed = |error: io::Error| fault::io("read", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    let mut batches = Batches::new(BufReader::with_capacity(256 << 10, file), len);
+    let mut found = Scan { valid: 0, last_seqno, tail: 0 };
+    while let Some(seqno) = batches.next().map_err(failed)? {
+        if !follows(seqno, found.last_seqno) {
+            let detail = format!("batch {seqno} follows batch {}", found.last_seqno.unwrap_or(0));
+            return Err(corrupt(path, found.valid, &detail));
         }
-        let mut rest = batches.reader;
-        rest.seek(SeekFrom::Start(found.valid))?;
-        found.tail = used(rest)?;
-        Ok(found)
-    };
-    run().map_err(|error: io::Error| fault::io("read", path, &error))
+        found.valid = batches.position;
+        found.last_seqno = Some(seqno);
+    }
+    found.tail = used(&mut batches.reader.into_inner(), found.valid).map_err(failed)?;
+    Ok(found)
 }
 
-/// How many bytes there are up to the last that is not zero.
-fn used(mut reader: impl Read) -> io::Result<u64> {
+fn follows(seqno: u64, last: Option<u64>) -> bool {
+    last.is_none_or(|last| seqno > last && seqno - last <= WIDEST_GAP)
+}
+
+/// How many bytes there are from `begin` up to the last that is not zero. Space that was reserved and never written is
+/// skipped where the file system can tell.
+fn used(file: &mut File, begin: u64) -> io::Result<u64> {
+    const ZEROS: [u8; 4096] = [0; 4096];
     let mut buffer = vec![0; 256 << 10];
-    let (mut position, mut used) = (0, 0);
+    let (mut position, mut used) = (begin, begin);
     loop {
-        let count = reader.read(&mut buffer)?;
+        match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(position)) {
+            Ok(data) => position = data,
+            Err(rustix::io::Errno::NXIO) => return Ok(used - begin),
+            // This file system does not know holes.
+            Err(_) => _ = file.seek(SeekFrom::Start(position))?,
+        }
+        let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(used);
+            return Ok(used - begin);
         }
-        if let Some(last) = buffer[..count].iter().rposition(|byte| *byte != 0) {
-            used = position + last as u64 + 1;
+        for chunk in buffer[..count].chunks(ZEROS.len()) {
+            if chunk != &ZEROS[..chunk.len()]
+                && let Some(last) = chunk.iter().rposition(|byte| *byte != 0)
+            {
+                used = position + last as u64 + 1;
+            }
+            position += chunk.len() as u64;
         }
-        position += count as u64;
     }
 }
 
@@ -151,8 +173,7 @@ fn followed_by_a_batch(path: &Path, found: &Scan) -> Result<bool, StoreError> {
             }
             let rest = &tail[start..];
             let mut batches = Batches::new(rest, rest.len() as u64);
-            let next = batches.next()?;
-            if next.is_some() && next > found.last_seqno {
+            if batches.next()?.is_some_and(|seqno| follows(seqno, found.last_seqno)) {
                 return Ok(true);
             }
         }
@@ -259,3 +280,6 @@ impl From<io::Error> for Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,9 +35,17 @@ impl Owner {
     }
 
     pub(super) fn release(&self) {
-        // Closing the file releases the lock; no child process inherits it. The file stays: deleting it would let two
-        // processes lock two different files of that name.
-        drop(self.0.lock().take());
+        if let Some(file) = self.0.lock().take() {
+            // Closing the file is not enough: a child process has it open, too, between its fork and its exec. The file
+            // stays: deleting it would let two processes lock two different files of that name.
+            let _ = file.unlock();
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -14,6 +14,12 @@ use tempfile::TempDir;
 use super::*;
 
 const ROOT: &str = "LOCKD_STORE_TEST_ROOT";
+const THREADS: &str = "LOCKD_STORE_TEST_THREADS";
+const BATCHES: &str = "LOCKD_STORE_TEST_BATCHES";
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
 
 /// Not a test by itself: the owner that gets killed. Says on standard output which batches it was told are durable.
 #[test]
@@ -23,14 +29,18 @@ fn owner() {
     let first = newest(&content(&*store.engine).unwrap()) + 1;
     let writer = Writer::new(&store.engine);
     let numbers = Arc::new(std::sync::Mutex::new(first));
+    let last = setting(BATCHES, u64::MAX);
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..setting(THREADS, 8) {
             scope.spawn(|| {
                 loop {
                     let (n, seq) = {
                         // The number and the place in the order must be taken together.
                         let mut next = numbers.lock().unwrap();
                         let n = *next;
+                        if n > last {
+                            return;
+                        }
                         *next += 1;
                         (n, writer.submit(batch(n)).0)
                     };
@@ -39,6 +49,9 @@ fn owner() {
                     let _ = writeln!(out, "\ndurable {n}");
                 }
             });
+        }
+        if last < u64::MAX {
+            return;
         }
         // Uploads that the kill will interrupt.
         scope.spawn(|| {
@@ -124,4 +137,50 @@ fn what_was_acknowledged_survives_a_kill() {
         });
         store.engine.close().unwrap();
     }
+}
+
+/// What an owner does with the kernel while one thread writes `batches` batches: a list of `sync` and `durable`.
+fn trace(batches: u64) -> Option<Vec<&'static str>> {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    open(&root).unwrap().engine.close().unwrap();
+    let trace = directory.path().join("trace");
+    let traced = Command::new("strace")
+        .args(["-f", "-e", "trace=fdatasync,write", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["crash::owner", "--exact", "--nocapture"])
+        .env(ROOT, &root)
+        .env(THREADS, "1")
+        .env(BATCHES, batches.to_string())
+        .stdout(Stdio::null())
+        .status();
+    if !traced.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: strace does not work here");
+        return None;
+    }
+    let text = String::from_utf8_lossy(&std::fs::read(trace).unwrap()).into_owned();
+    let event = |line: &str| {
+        // A call that another thread interrupted in the trace has its result in a line of its own.
+        let synced = line.contains("fdatasync") && line.trim_end().ends_with("= 0");
+        let told = line.contains("write(1, ") && line.contains("durable ");
+        if synced { Some("sync") } else { told.then_some("durable") }
+    };
+    Some(text.lines().filter_map(event).collect())
+}
+
+#[test]
+fn nothing_is_answered_before_it_is_synced() {
+    let Some(events) = trace(200) else { return };
+    let durable = events.iter().filter(|event| **event == "durable").count();
+    assert_eq!(durable, 200);
+    let mut syncs = 0;
+    let mut previous = "durable";
+    for event in events {
+        assert!(event == "sync" || previous == "sync", "answered without a sync in between");
+        syncs += usize::from(event == "sync");
+        previous = event;
+    }
+    // A lone writer pays one sync, give or take what the database does for itself.
+    assert!((200..230).contains(&syncs), "{syncs} syncs for 200 batches");
 }

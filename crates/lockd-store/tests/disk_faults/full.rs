@@ -105,33 +105,56 @@ fn a_full_device_fails_the_store_and_loses_nothing() {
 }
 
 #[test]
-fn a_device_that_is_too_full_for_a_table_is_reported_even_when_idle() {
-    let Some(disk) = SmallDisk::mount(150) else { return };
+fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
+    // Room for the journal, but not for the table that the records in memory become.
+    let Some(disk) = SmallDisk::mount(110) else { return };
     let root = disk.root();
     let store = open(&root).unwrap();
-    // Same keys again and again, so that the journal and the memory fill and the content stays small.
-    let large = |n: u64| {
+    let heard = Arc::new((Mutex::new((0, None)), std::sync::Condvar::new()));
+    let listener = Arc::clone(&heard);
+    store.engine.listen(Box::new(move |progress| {
+        let mut heard = listener.0.lock().unwrap();
+        match progress {
+            Progress::Durable { through } => heard.0 = through,
+            Progress::Failed { error, .. } => heard.1 = Some(error),
+        }
+        listener.1.notify_all();
+    }));
+    const LAST: u64 = 70;
+    for n in 1..=LAST {
         let mut batch = batch(n);
-        batch.put(format!("large/{:03}", n % 100), vec![n as u8; 1_000_000]);
-        batch
-    };
-    let (acknowledged, error) = write_until_full(&store, 1, large);
+        batch.put(format!("large/{n:03}"), vec![n as u8; 1_000_000]);
+        store.engine.submit(n, batch);
+    }
+    let mut state = heard.0.lock().unwrap();
+    while state.1.is_none() {
+        state = heard.1.wait(state).unwrap();
+    }
+    let (acknowledged, error) = (state.0, state.1.clone().unwrap());
+    drop(state);
     println!("{acknowledged} batches, then: {error}");
     assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
+    assert!(acknowledged > 60);
     store.engine.close().unwrap_err();
     drop(store);
     // With more room everything is there.
-    let remount = format!("remount,size={}m", 600);
-    let remounted = Command::new("mount").args(["-o", &remount]).arg(disk.0.path()).status().unwrap();
-    assert!(remounted.success());
-    let store = open(&root).unwrap();
-    let found = content(&*store.engine).unwrap();
-    let last = newest(&found);
-    assert!(last >= acknowledged);
-    for (key, value) in expected(last) {
-        assert!(found[&key] == value);
+    let remounted = Command::new("mount").args(["-o", "remount,size=600m"]).arg(disk.0.path()).status();
+    assert!(remounted.unwrap().success());
+    for _ in 0..2 {
+        let store = open(&root).unwrap();
+        let found = content(&*store.engine).unwrap();
+        let last = newest(&found);
+        assert!(last >= acknowledged);
+        for (key, value) in expected(last) {
+            assert!(found[&key] == value);
+        }
+        assert_eq!(
+            found.iter().filter(|(key, value)| key.starts_with(b"large/") && value.len() == 1_000_000).count()
+                as u64,
+            last
+        );
+        store.engine.close().unwrap();
     }
-    store.engine.close().unwrap();
 }
 
 #[test]
@@ -153,4 +176,22 @@ fn a_blob_that_does_not_fit_leaves_nothing() {
     assert_eq!(std::fs::read_dir(incoming).unwrap().count(), 0);
     std::fs::remove_file(ballast).unwrap();
     store.engine.close().unwrap();
+}
+
+#[test]
+fn a_read_only_file_system_is_refused() {
+    let Some(disk) = SmallDisk::mount(80) else { return };
+    let root = disk.root();
+    let remount = |how: &str| {
+        let status = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
+        assert!(status.unwrap().success());
+    };
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
+    remount("remount,rw");
+    open(&root).unwrap().engine.close().unwrap();
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
 }

@@ -42,13 +42,18 @@ impl World {
 
     /// A new process opens the store.
     fn start(&mut self) -> Checked {
-        let (mut leases, mut namespaces) = (Vec::new(), Vec::new());
+        let (mut leased, mut namespaces) = (Vec::new(), Vec::new());
         for (storage_key, value) in &self.disk.durable {
             match storage_key.first() {
-                Some(b'L') => match (held::key_of(storage_key), held::HeldLease::decode(value)) {
-                    (Ok(key), Ok(lease)) => leases.push((key, lease)),
-                    damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
-                },
+                Some(b'L') => {
+                    let key = held::key_of(storage_key);
+                    let stored =
+                        key.as_ref().ok().and_then(|key| self.disk.durable.get(&key::storage_key(key)));
+                    match (key, stored.map(|bytes| KeyRecord::decode(bytes))) {
+                        (Ok(key), Some(Ok(record))) => leased.push((key, record)),
+                        damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
+                    }
+                }
                 Some(b'N') => {
                     let record = namespace::NamespaceRecord::decode(value);
                     match (namespace::namespace_of(storage_key), record) {
@@ -59,7 +64,7 @@ impl World {
                 _ => {}
             }
         }
-        self.core = Core::recover(self.settings, leases, namespaces);
+        self.core = Core::recover(self.settings, leased, namespaces);
         Ok(())
     }
 

@@ -1,0 +1,6 @@
+//! LQL, a small language about JSON documents: selectors choose them, projections cut fields out of them, mutations edit
+//! them. Everything works on streams: one pass, no document tree, memory bounded by nesting depth and by the program.
+
+pub mod condition;
+pub mod path;
+pub mod selector;
