@@ -217,10 +217,16 @@ impl World {
                 self.oracle.asked(*id, op);
                 self.history.asked(*id, op, &LIMITS);
             }
-            Input::Cancel(id) => self.oracle.cancelled(*id),
+            Input::Cancel(id) => {
+                self.oracle.cancelled(*id);
+                self.history.cancelled(*id);
+            }
             Input::Durable { through } => self.oracle.told(*through),
             Input::Failed => self.oracle.failed(),
-            Input::Drain => self.oracle.draining(),
+            Input::Drain => {
+                self.oracle.draining();
+                self.history.draining();
+            }
             Input::Tick => ticked = true,
             Input::Loaded { .. } => {}
         }
