@@ -1,8 +1,8 @@
 //! The driver: whoever brings an input takes the core's lock, feeds it, and carries out what the core asks for.
 //!
-//! There is no core thread: a request runs on the thread that read it from its socket, so that on an idle server nothing
-//! has to be woken before the batch is handed to the store. Batches are handed over under the lock, because their order is
-//! the order of decisions; answers are given and records are loaded after it.
+//! There is no core thread: a request runs on the thread that read it from its socket, which on an idle server also commits its
+//! batch, so that nobody has to be woken between the socket and the disk. Batches are handed over under the lock, because
+//! their order is the order of decisions; committing, giving answers and loading records come after it.
 
 use std::sync::{Arc, Weak};
 
@@ -57,6 +57,8 @@ struct Slot {
 struct Errands {
     answers: Vec<(Slot, Reply)>,
     loads: Vec<KeyId>,
+    /// Batches wait to be committed.
+    commit: bool,
 }
 
 impl Driver {
@@ -163,6 +165,10 @@ impl Driver {
                 inputs.push(self.load(key));
             }
             if inputs.is_empty() {
+                if errands.commit {
+                    // Comes back through the listener, on this thread if it is this thread that commits.
+                    self.engine.drive();
+                }
                 return;
             }
             state = self.state.lock();
@@ -191,11 +197,10 @@ impl Driver {
             for output in out.drain(..) {
                 match output {
                     Output::Load(key) => errands.loads.push(key),
-                    Output::Write { seq, batch } => {
-                        if self.engine.submit(seq, batch) == Committed::Now {
-                            next = Some(Input::Durable { through: seq });
-                        }
-                    }
+                    Output::Write { seq, batch } => match self.engine.submit(seq, batch) {
+                        Committed::Now => next = Some(Input::Durable { through: seq }),
+                        Committed::Later => errands.commit = true,
+                    },
                     Output::Answer { id, reply } => {
                         if let Some(slot) = state.slots.remove(&id) {
                             errands.answers.push((slot, reply));

@@ -93,6 +93,7 @@ fn lone_writer(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usiz
         *seq += 1;
         let begin = Instant::now();
         if engine.submit(*seq, batch(*seq, size)) == Committed::Later {
+            engine.drive();
             durable.wait(*seq);
         }
         times.push(begin.elapsed());
@@ -108,11 +109,13 @@ fn many(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usize, in_f
     for _ in 0..rounds {
         *seq += 1;
         if engine.submit(*seq, batch(*seq, size)) == Committed::Later && *seq > in_flight {
+            engine.drive();
             durable.wait(*seq - in_flight);
         }
     }
     let last = *seq;
     if engine.submit(last + 1, Batch::default()) == Committed::Later {
+        engine.drive();
         durable.wait(last + 1);
     }
     *seq += 1;
@@ -162,6 +165,7 @@ fn footprint(engine: &dyn Engine, durable: &Durable, seq: &mut u64) {
         batch.put(format!("l/default/resource-{n:011}"), Bytes::from(vec![b'y'; 70]));
         batch.put(format!("e/default/resource-{n:011}"), Bytes::from(vec![b'z'; 20]));
         if engine.submit(*seq, batch) == Committed::Later && n.is_multiple_of(1000) {
+            engine.drive();
             durable.wait(*seq);
         }
     }

@@ -1,5 +1,5 @@
-//! How the disk store groups batches. The listener is called by the committing thread, so a listener that waits lets a
-//! test decide what has queued up when the next group begins.
+//! How the disk store groups batches. The listener is called by whoever commits, so a listener that waits lets a test decide
+//! what has queued up when the next group begins.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
@@ -48,9 +48,12 @@ impl Paced {
     /// The first batch by itself, then `count` more that queue up behind it; returns where the groups end.
     fn groups(self, count: u64, size: usize) -> Vec<u64> {
         self.submit(1, size);
+        let engine = self.store.engine.clone();
+        let alone = std::thread::spawn(move || engine.drive());
         assert_eq!(self.groups.recv().unwrap(), 1);
         for seq in 2..=1 + count {
             self.submit(seq, size);
+            self.store.engine.drive();
         }
         // The committer is standing still, so nothing more can have become visible.
         assert_eq!(self.newest(), 1);
@@ -62,6 +65,7 @@ impl Paced {
             ends.push(through);
         }
         drop(self.go_on);
+        alone.join().unwrap();
         self.store.engine.close().unwrap();
         ends
     }

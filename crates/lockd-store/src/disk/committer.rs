@@ -1,4 +1,7 @@
-//! Group commit: one thread that writes everything that has queued up, syncs once, and then says so.
+//! Group commit: whoever holds the pen writes everything that has queued up, syncs once, and then says so.
+//!
+//! The pen is taken by the thread of a lone request, which then waits for the disk and for nobody else; and by the committing
+//! thread as soon as more comes while somebody is writing.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +27,8 @@ type Listener = Box<dyn Fn(Progress) + Send + Sync>;
 /// What the threads of a disk engine and its callers share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
+    /// Gone when the engine has ended.
+    pen: Mutex<Option<Pen>>,
     wake: Condvar,
     ended: Condvar,
     published: ArcSwap<DiskSnapshot>,
@@ -54,6 +59,7 @@ impl Shared {
     pub(super) fn new(snapshot: DiskSnapshot) -> Self {
         Self {
             queue: Mutex::default(),
+            pen: Mutex::default(),
             wake: Condvar::new(),
             ended: Condvar::new(),
             published: ArcSwap::from_pointee(snapshot),
@@ -66,7 +72,21 @@ impl Shared {
         let mut queue = self.queue.lock();
         queue.batches.push(batch);
         queue.last = seq;
-        if std::mem::take(&mut queue.idle) {
+    }
+
+    /// Writes what has queued up if nobody is writing, else sees to it that the committing thread will.
+    pub(super) fn drive(&self) {
+        if let Some(pen) = self.pen.try_lock() {
+            if let Some(pen) = &*pen
+                && let Some((through, group)) = self.take_group(pen.limit)
+            {
+                self.write(pen, through, &group);
+            }
+            return;
+        }
+        // Whoever is writing may have taken its group before ours came.
+        let mut queue = self.queue.lock();
+        if !queue.batches.is_empty() && std::mem::take(&mut queue.idle) {
             drop(queue);
             self.wake.notify_one();
         }
@@ -136,21 +156,63 @@ impl Shared {
         }
     }
 
-    /// Waits for batches and takes at most `limit`. `None` when there will be no more.
-    fn next_group(&self, limit: usize) -> Option<(u64, Vec<Batch>)> {
+    fn take_group(&self, limit: usize) -> Option<(u64, Vec<Batch>)> {
         let mut queue = self.queue.lock();
-        while queue.batches.is_empty() {
-            if queue.stopping {
-                return None;
-            }
-            queue.idle = true;
-            self.wake.wait(&mut queue);
-            queue.idle = false;
+        if queue.batches.is_empty() {
+            return None;
         }
         let count = group_size(&queue.batches, limit);
         let rest = queue.batches.split_off(count);
         let group = std::mem::replace(&mut queue.batches, rest);
         Some((queue.last - queue.batches.len() as u64, group))
+    }
+
+    fn write(&self, pen: &Pen, through: u64, group: &[Batch]) {
+        if self.failure().is_some() {
+            // Refused; the listener knows since the failure that everything after it is lost.
+            return;
+        }
+        match pen.commit(group) {
+            Ok(()) => {
+                self.publish(pen.database.snapshot(), through);
+                pen.bury(group);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Waits until there is something to write. False when there will be nothing more.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.batches.is_empty() {
+            if queue.stopping {
+                return false;
+            }
+            queue.idle = true;
+            self.wake.wait(&mut queue);
+            queue.idle = false;
+        }
+        true
+    }
+
+    /// The life of the committing thread.
+    pub(super) fn run(&self) {
+        while self.wait_for_work() {
+            let pen = self.pen.lock();
+            let Some(pen) = &*pen else { break };
+            while let Some((through, group)) = self.take_group(pen.limit) {
+                self.write(pen, through, &group);
+            }
+        }
+        // The keeper ends when it can get no more dead blobs.
+        drop(self.pen.lock().take());
+        self.queue.lock().ended = true;
+        self.ended.notify_all();
+    }
+
+    /// Lets groups be written.
+    pub(super) fn hand_pen(&self, pen: Pen) {
+        *self.pen.lock() = Some(pen);
     }
 }
 
@@ -175,49 +237,15 @@ fn size(change: &Change) -> usize {
     }
 }
 
-/// The committing thread.
-pub(super) struct Committer {
-    shared: Arc<Shared>,
-    database: Arc<Database>,
-    dead: SyncSender<BlobId>,
-    limit: usize,
+/// The right to write, and what it takes.
+pub(super) struct Pen {
+    pub(super) database: Arc<Database>,
+    pub(super) dead: SyncSender<BlobId>,
+    /// At most so many batches share one sync.
+    pub(super) limit: usize,
 }
 
-impl Committer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        database: Arc<Database>,
-        dead: SyncSender<BlobId>,
-        limit: usize,
-    ) -> Self {
-        Self { shared, database, dead, limit }
-    }
-
-    pub(super) fn run(self) {
-        self.commit_all();
-        let Self { shared, database, dead, .. } = self;
-        // The keeper ends when it can get no more dead blobs.
-        drop((database, dead));
-        shared.queue.lock().ended = true;
-        shared.ended.notify_all();
-    }
-
-    fn commit_all(&self) {
-        while let Some((through, group)) = self.shared.next_group(self.limit) {
-            if self.shared.failure().is_some() {
-                // Refused; the listener knows since the failure that everything after it is lost.
-                continue;
-            }
-            match self.commit(&group) {
-                Ok(()) => {
-                    self.shared.publish(self.database.snapshot(), through);
-                    self.bury(&group);
-                }
-                Err(error) => self.shared.fail(error),
-            }
-        }
-    }
-
+impl Pen {
     fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
         group.iter().try_for_each(Database::check)?;
         self.database.commit(group)

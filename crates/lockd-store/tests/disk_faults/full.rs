@@ -65,6 +65,7 @@ fn write_until_full(store: &Opened, first: u64, batch: impl Fn(u64) -> Batch) ->
     }));
     for seq in 1.. {
         store.engine.submit(seq, batch(first + seq - 1));
+        store.engine.drive();
         let mut state = heard.0.lock().unwrap();
         while state.0 < seq && state.1.is_none() {
             state = heard.1.wait(state).unwrap();
@@ -125,6 +126,7 @@ fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
         let mut batch = batch(n);
         batch.put(format!("large/{n:03}"), vec![n as u8; 1_000_000]);
         store.engine.submit(n, batch);
+        store.engine.drive();
     }
     let mut state = heard.0.lock().unwrap();
     while state.1.is_none() {
