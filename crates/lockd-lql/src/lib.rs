@@ -4,3 +4,5 @@
 pub mod condition;
 pub mod path;
 pub mod selector;
+pub mod temporal;
+pub mod text;
