@@ -65,11 +65,8 @@ pub fn split_pieces(source: &str) -> Result<Vec<Piece<'_>>, SplitError> {
         }
         match (byte, quote) {
             (b'\\', _) => escaped = true,
-            (_, Some((open, _))) => {
-                if byte == open {
-                    quote = None;
-                }
-            }
+            (_, Some((open, _))) if byte == open => quote = None,
+            (_, Some(_)) => {}
             (b'"' | b'\'', None) => quote = Some((byte, index)),
             (b'{', None) => {
                 if depth == 0 {
