@@ -6,6 +6,7 @@
 use crate::{
     invalid::{Found, Invalid},
     nesting::Nesting,
+    outline::Marks,
 };
 
 /// What the next byte may be.
@@ -13,6 +14,8 @@ use crate::{
 pub(crate) enum State {
     /// Nothing but whitespace so far.
     Start,
+    /// In a stream of documents: before, between and after them.
+    Between,
     /// After `[`.
     ElementOrEnd,
     /// After `,` in an array.
@@ -55,6 +58,17 @@ pub(crate) enum State {
     ExponentDigits,
 }
 
+impl State {
+    fn in_text(self) -> bool {
+        matches!(self, State::Text { .. } | State::Escape { .. } | State::Hex { .. })
+    }
+
+    fn in_number(self) -> bool {
+        use State::{Exponent, ExponentDigits, ExponentSign, Fraction, Integer, Minus, Point, Zero};
+        matches!(self, Minus | Zero | Integer | Point | Fraction | Exponent | ExponentSign | ExponentDigits)
+    }
+}
+
 /// The three literals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Word {
@@ -87,11 +101,24 @@ impl Word {
 pub(crate) struct Automaton {
     pub(crate) state: State,
     pub(crate) nesting: Nesting,
+    /// The state behind a complete document.
+    after_root: State,
 }
 
 impl Automaton {
     pub(crate) fn new(max_depth: u32) -> Self {
-        Automaton { state: State::Start, nesting: Nesting::new(max_depth) }
+        Automaton { state: State::Start, nesting: Nesting::new(max_depth), after_root: State::Done }
+    }
+
+    /// For any number of documents, one behind the other.
+    pub(crate) fn for_stream(max_depth: u32) -> Self {
+        Automaton { state: State::Between, nesting: Nesting::new(max_depth), after_root: State::Between }
+    }
+
+    /// Back to the start, keeping the memory.
+    pub(crate) fn restart(&mut self) {
+        self.nesting.clear();
+        self.state = if self.after_root == State::Between { State::Between } else { State::Start };
     }
 
     /// Consumes `input`, whose first byte is byte `offset` of the document, and appends what is not whitespace
@@ -124,10 +151,49 @@ impl Automaton {
     pub(crate) fn finish(&self, offset: u64) -> Result<(), Invalid> {
         let number_may_end =
             matches!(self.state, State::Zero | State::Integer | State::Fraction | State::ExponentDigits);
-        if self.state == State::Done || number_may_end && self.nesting.depth() == 0 {
+        if self.state == self.after_root || number_may_end && self.nesting.depth() == 0 {
             return Ok(());
         }
         Err(self.explain(Fault::Unexpected, offset, Found::End))
+    }
+
+    /// Consumes `input`, at most 64 bytes, and tells what stands where in it.
+    pub(crate) fn outline(&mut self, input: &[u8], offset: u64) -> Result<Marks, Invalid> {
+        let mut marks = Marks::default();
+        for (index, &byte) in input.iter().enumerate() {
+            let bit = 1u64 << (index & 63);
+            let before = self.state;
+            match self.step(byte) {
+                Ok(true) => marks.kept |= bit,
+                Ok(false) => continue,
+                Err(fault) => return Err(self.explain(fault, offset + index as u64, Found::Byte(byte))),
+            }
+            if before.in_text() {
+                match self.state {
+                    State::Escape { .. } => marks.backslashes |= bit,
+                    after if !after.in_text() => marks.text_ends |= bit,
+                    _ if byte == b'\\' => marks.backslashes |= bit,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'{' | b'[' => marks.open |= bit,
+                b'}' | b']' => marks.close |= bit,
+                _ => {}
+            }
+            let starts = match self.state {
+                State::Literal { matched, .. } => matched == 1,
+                State::Minus => true,
+                State::Zero | State::Integer => !before.in_number(),
+                after => after.in_text(),
+            };
+            if starts {
+                marks.starts |= bit;
+            }
+        }
+        marks.starts |= marks.open | marks.close;
+        Ok(marks)
     }
 
     /// Consumes one byte; true if it belongs to the compacted document.
@@ -171,6 +237,13 @@ impl Automaton {
             (State::Zero, b'0'..=b'9') => return Err(Fault::Unexpected),
             (State::Zero | State::Integer | State::Fraction | State::ExponentDigits, _) => {
                 // A number ends where something else begins.
+                if self.after_root == State::Between
+                    && self.nesting.depth() == 0
+                    && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'{' | b'[')
+                {
+                    // `1-2` and `1x` are not two documents.
+                    return Err(Fault::Unexpected);
+                }
                 return self.between_tokens(self.after_value(), byte);
             }
             (
@@ -189,7 +262,7 @@ impl Automaton {
     }
 
     fn between_tokens(&mut self, state: State, byte: u8) -> Result<bool, Fault> {
-        use State::{Colon, CommaOrEnd, Element, ElementOrEnd, MemberValue, Name, NameOrEnd, Start};
+        use State::{Between, Colon, CommaOrEnd, Element, ElementOrEnd, MemberValue, Name, NameOrEnd, Start};
         let next = match (state, byte) {
             (_, b' ' | b'\t' | b'\r' | b'\n') => {
                 self.state = state;
@@ -211,7 +284,7 @@ impl Automaton {
                 }
                 self.after_value()
             }
-            (Start | Element | ElementOrEnd | MemberValue, _) => match byte {
+            (Start | Between | Element | ElementOrEnd | MemberValue, _) => match byte {
                 b'"' => State::Text { name: false },
                 b'{' | b'[' => {
                     if !self.nesting.open(byte == b'{') {
@@ -237,7 +310,7 @@ impl Automaton {
     }
 
     fn after_value(&self) -> State {
-        if self.nesting.depth() == 0 { State::Done } else { State::CommaOrEnd }
+        if self.nesting.depth() == 0 { self.after_root } else { State::CommaOrEnd }
     }
 
     fn explain(&self, fault: Fault, offset: u64, found: Found) -> Invalid {
@@ -246,7 +319,12 @@ impl Automaton {
         }
         let expected = match self.state {
             State::Zero if matches!(found, Found::Byte(b'0'..=b'9')) => "no digit after a leading zero",
-            State::Start => "a JSON value",
+            State::Start | State::Between => "a JSON value",
+            State::Zero | State::Integer | State::Fraction | State::ExponentDigits
+                if self.nesting.depth() == 0 =>
+            {
+                "whitespace between the number and what follows it"
+            }
             State::ElementOrEnd => "an element or ']'",
             State::Element => "an element after ','",
             State::NameOrEnd => "a member name in double quotes or '}'",

@@ -23,6 +23,8 @@ pub(crate) struct Carry {
     pub(crate) word: Word,
     /// The next token follows an opening bracket or the start of the document,
     pub(crate) opened: u64,
+    /// the end of a document in a stream, or its start,
+    pub(crate) root: u64,
     /// a comma,
     pub(crate) comma: u64,
     /// a colon,
@@ -57,6 +59,7 @@ impl Carry {
         let mut carry = Carry::default();
         match state {
             State::Start | State::ElementOrEnd | State::NameOrEnd => carry.opened = 1,
+            State::Between => carry.root = 1,
             State::Element | State::Name => carry.comma = 1,
             State::MemberValue => carry.colon = 1,
             State::Colon => carry.named = 1,
@@ -92,6 +95,8 @@ impl Carry {
             State::Literal { word: self.word, matched: self.matched as u8 }
         } else if self.number.inside == 1 {
             self.number.state()
+        } else if self.root == 1 {
+            State::Between
         } else if self.opened == 1 {
             match (window.depth(), object) {
                 (0, _) => State::Start,

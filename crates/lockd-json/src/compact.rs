@@ -3,7 +3,7 @@
 use crate::{
     automaton::Automaton,
     invalid::Invalid,
-    lanes::{Block, Instructions},
+    lanes::{Block, Instructions, Room},
 };
 
 /// What a [`Compactor`] refuses.
@@ -88,7 +88,7 @@ impl Compactor {
             // Whitespace behind a document changes nothing, and in an unfinished one it is still unfinished.
             padding.fill(b' ');
             let length = held.len();
-            if self.instructions.walk(&mut self.automaton, &[self.held], out) == 0 {
+            if self.instructions.walk::<Room<'_>>(&mut self.automaton, &[self.held], out) == 0 {
                 let held = self.held.get(..length).unwrap_or_default();
                 self.automaton.feed(held, self.judged, out)?;
             }
@@ -125,7 +125,7 @@ impl Compactor {
 
     fn judge(&mut self, mut blocks: &[Block], out: &mut Vec<u8>) -> Result<(), Invalid> {
         while !blocks.is_empty() {
-            let walked = self.instructions.walk(&mut self.automaton, blocks, out);
+            let walked = self.instructions.walk::<Room<'_>>(&mut self.automaton, blocks, out);
             self.judged += (walked * size_of::<Block>()) as u64;
             blocks = blocks.get(walked..).unwrap_or_default();
             if let Some((block, rest)) = blocks.split_first() {

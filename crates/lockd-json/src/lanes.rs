@@ -4,7 +4,11 @@
 //! of kept bytes that uses them. Every variant agrees with [`Portable`], which is plain integer arithmetic.
 #![allow(unsafe_code)]
 
-use crate::{automaton::Automaton, walk::walk};
+use crate::{
+    automaton::Automaton,
+    outline::Marks,
+    walk::{Output, walk},
+};
 
 /// 64 bytes.
 pub(crate) type Block = [u8; 64];
@@ -19,12 +23,6 @@ pub(crate) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    pub(crate) fn reserve(out: &'a mut Vec<u8>, blocks: usize) -> Self {
-        out.reserve(blocks.saturating_mul(size_of::<Block>()));
-        let used = out.len();
-        Room { out, used, blocks }
-    }
-
     /// Where the next block may write 64 bytes.
     #[inline(always)]
     fn take(&mut self) -> *mut u8 {
@@ -40,10 +38,31 @@ impl<'a> Room<'a> {
     }
 
     /// Makes what was written part of the vector.
-    pub(crate) fn keep(&mut self) {
+    fn keep(&mut self) {
         // SAFETY: `used` began at the length of the vector. It grew by at most 64 bytes for each block taken, all of
         // them written, and there was room for so many blocks.
         unsafe { self.out.set_len(self.used) }
+    }
+}
+
+/// The compacted document.
+impl<'a> Output<'a> for Room<'a> {
+    const STREAM: bool = false;
+    type Target = Vec<u8>;
+
+    fn reserve(out: &'a mut Vec<u8>, blocks: usize) -> Self {
+        out.reserve(blocks.saturating_mul(size_of::<Block>()));
+        let used = out.len();
+        Room { out, used, blocks }
+    }
+
+    #[inline(always)]
+    fn block<L: Lanes>(&mut self, lanes: L, block: &Block, marks: Marks) {
+        lanes.append(block, marks.kept, self);
+    }
+
+    fn finish(mut self) {
+        self.keep();
     }
 }
 
@@ -162,17 +181,22 @@ impl Instructions {
     }
 
     /// [`walk`] with these instructions.
-    pub(crate) fn walk(self, automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
+    pub(crate) fn walk<'a, O: Output<'a>>(
+        self,
+        automaton: &mut Automaton,
+        blocks: &[Block],
+        out: &'a mut O::Target,
+    ) -> usize {
         match self {
-            Instructions::Portable => walk::<Portable>(automaton, blocks, out),
+            Instructions::Portable => walk::<Portable, O>(automaton, blocks, out),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Sse2 => walk::<x86::Sse2>(automaton, blocks, out),
+            Instructions::Sse2 => walk::<x86::Sse2, O>(automaton, blocks, out),
             // SAFETY: `Has` is only made when the machine has these instructions.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2(_) => unsafe { x86::walk_avx2(automaton, blocks, out) },
+            Instructions::Avx2(_) => unsafe { x86::walk_avx2::<O>(automaton, blocks, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512(_) => unsafe { x86::walk_avx512(automaton, blocks, out) },
+            Instructions::Avx512(_) => unsafe { x86::walk_avx512::<O>(automaton, blocks, out) },
         }
     }
 }
@@ -240,16 +264,24 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::{Automaton, Block, Lanes, Room, walk};
+    use super::{Automaton, Block, Lanes, Output, Room, walk};
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
-    pub(super) fn walk_avx2(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
-        walk::<Avx2>(automaton, blocks, out)
+    pub(super) fn walk_avx2<'a, O: Output<'a>>(
+        automaton: &mut Automaton,
+        blocks: &[Block],
+        out: &'a mut O::Target,
+    ) -> usize {
+        walk::<Avx2, O>(automaton, blocks, out)
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
-    pub(super) fn walk_avx512(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
-        walk::<Avx512>(automaton, blocks, out)
+    pub(super) fn walk_avx512<'a, O: Output<'a>>(
+        automaton: &mut Automaton,
+        blocks: &[Block],
+        out: &'a mut O::Target,
+    ) -> usize {
+        walk::<Avx512, O>(automaton, blocks, out)
     }
 
     /// What every x86-64 processor has.

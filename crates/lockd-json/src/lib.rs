@@ -2,6 +2,8 @@
 //!
 //! * [`Compactor`] validates a document of any size as it arrives and drops the whitespace between its tokens. All
 //!   other bytes survive untouched, because clients read their state back byte for byte.
+//! * [`Outliner`] validates a stream of documents and tells, 64 bytes at a time, what begins and ends where. Whatever
+//!   must look into documents stands on it.
 //! * [`Object`] reads the small request bodies, where every deviation from the documented members is an error.
 //! * [`ObjectWriter`] writes responses.
 //!
@@ -15,6 +17,7 @@ mod invalid;
 mod lanes;
 mod nesting;
 mod object;
+mod outline;
 mod text;
 mod walk;
 mod write;
@@ -22,4 +25,5 @@ mod write;
 pub use compact::{Compactor, Limits, compact};
 pub use invalid::{DecodeError, Found, Invalid};
 pub use object::Object;
+pub use outline::{Marks, Outliner};
 pub use write::{ObjectWriter, push_bool, push_int, push_string};

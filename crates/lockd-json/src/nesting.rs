@@ -27,6 +27,13 @@ impl Nesting {
         Nesting { top: 0, outer: Vec::new(), depth: 0, max_depth }
     }
 
+    /// Closes everything, keeping the memory.
+    pub(crate) fn clear(&mut self) {
+        self.top = 0;
+        self.depth = 0;
+        self.outer.clear();
+    }
+
     pub(crate) fn depth(&self) -> u32 {
         self.depth
     }

@@ -11,29 +11,49 @@
 use crate::{
     automaton::{Automaton, Word},
     carry::{Carry, NumberCarry},
-    lanes::{Block, Lanes, Room},
+    lanes::{Block, Lanes},
     nesting::Window,
+    outline::Marks,
 };
 
-/// Consumes blocks from the start, appends what remains of them to `out`, and returns how many it consumed.
+/// What becomes of the blocks that the walk understood.
+pub(crate) trait Output<'a>: Sized {
+    /// Documents may follow each other; otherwise there is one. The automaton must have been made for the same.
+    const STREAM: bool;
+
+    /// Where it goes.
+    type Target;
+
+    fn reserve(target: &'a mut Self::Target, blocks: usize) -> Self;
+
+    fn block<L: Lanes>(&mut self, lanes: L, block: &Block, marks: Marks);
+
+    fn finish(self);
+}
+
+/// Consumes blocks from the start, hands them to the output, and returns how many it consumed.
 #[inline(always)]
-pub(crate) fn walk<L: Lanes>(automaton: &mut Automaton, blocks: &[Block], out: &mut Vec<u8>) -> usize {
+pub(crate) fn walk<'a, L: Lanes, O: Output<'a>>(
+    automaton: &mut Automaton,
+    blocks: &[Block],
+    out: &'a mut O::Target,
+) -> usize {
     let mut window = automaton.nesting.window();
     let Some(mut carry) = Carry::from_state(automaton.state) else { return 0 };
-    let mut room = Room::reserve(out, blocks.len());
+    let mut output = O::reserve(out, blocks.len());
     let mut walked = 0;
     for block in blocks {
         let lanes = L::load(block);
         let mut next = Step { carry, window };
-        let Some(keep) = next.check(lanes, block) else { break };
-        lanes.append(block, keep, &mut room);
+        let Some(marks) = next.check::<L, O>(lanes, block) else { break };
+        output.block(lanes, block, marks);
         Step { carry, window } = next;
         walked += 1;
         if carry.done {
             break;
         }
     }
-    room.keep();
+    output.finish();
     automaton.state = carry.state(window);
     automaton.nesting.set_window(window);
     walked
@@ -59,6 +79,14 @@ fn above(at: u32) -> u64 {
     u64::MAX << 1 << at
 }
 
+/// What [`Step::check_brackets`] found.
+struct Brackets {
+    /// The positions that are directly inside an object before their byte.
+    objects: u64,
+    /// The brackets that end a document; only looked for in a stream.
+    roots: u64,
+}
+
 /// One block being judged. Worthless after a check that failed.
 struct Step {
     carry: Carry,
@@ -66,9 +94,9 @@ struct Step {
 }
 
 impl Step {
-    /// The bytes of the block that remain, or `None` if it is not understood.
+    /// What stands where in the block, or `None` if it is not understood.
     #[inline(always)]
-    fn check<L: Lanes>(&mut self, lanes: L, block: &Block) -> Option<u64> {
+    fn check<'a, L: Lanes, O: Output<'a>>(&mut self, lanes: L, block: &Block) -> Option<Marks> {
         let all_quotes = lanes.equal(b'"');
         let backslashes = lanes.equal(b'\\');
         let control = lanes.at_most(0x1F);
@@ -77,7 +105,7 @@ impl Step {
             && all_quotes | backslashes | control == 0
         {
             // Inside a long string.
-            return Some(u64::MAX);
+            return Some(Marks { kept: u64::MAX, ..Marks::default() });
         }
 
         let mut quotes = all_quotes;
@@ -87,7 +115,8 @@ impl Step {
             quotes &= !escaped;
         }
         // From an opening quote to the last byte before the closing one.
-        let text = L::parities(quotes) ^ self.carry.in_text;
+        let began_in_text = self.carry.in_text;
+        let text = L::parities(quotes) ^ began_in_text;
         self.carry.in_text = (text as i64 >> 63) as u64;
         let openings = quotes & text;
 
@@ -99,9 +128,13 @@ impl Step {
         let scalars = !(white | open | close | comma | colon | quotes | text);
 
         if self.window.depth() == 0 {
-            self.check_outermost(white, open, quotes)?;
+            if O::STREAM {
+                self.check_between(began_in_text)?;
+            } else {
+                self.check_outermost(white, open, quotes)?;
+            }
         }
-        let objects = self.check_brackets(open, close, white, block)?;
+        let Brackets { objects, roots } = self.check_brackets::<O>(open, close, white, block)?;
 
         let continued = u64::from(self.carry.matched > 0) | self.carry.number.inside;
         let scalar_starts = scalars & !shifted(scalars, continued);
@@ -113,8 +146,14 @@ impl Step {
         let after_open = follow(open, &mut self.carry.opened);
         let after_comma = follow(comma, &mut self.carry.comma);
         let after_colon = follow(colon, &mut self.carry.colon);
-        let expecting = after_open | after_comma | after_colon;
+        let mut expecting = after_open | after_comma | after_colon;
         let mut wrong = control & text;
+        if O::STREAM {
+            // Between documents the walk understands only the bracket that begins the next one.
+            let after_root = follow(roots, &mut self.carry.root);
+            wrong |= after_root & !open;
+            expecting |= after_root;
+        }
         wrong |= (openings | scalar_starts | open) & !expecting;
         wrong |= (comma | colon) & expecting;
         wrong |= close & (after_comma | after_colon);
@@ -130,7 +169,9 @@ impl Step {
         if scalars != 0 || continued != 0 {
             wrong |= self.wrong_scalars(lanes, block, scalars, scalar_starts)?;
         }
-        if wrong == 0 { Some(!white) } else { None }
+        let starts = openings | scalar_starts | open | close;
+        let marks = Marks { starts, open, close, text_ends: quotes & !text, backslashes, kept: !white };
+        if wrong == 0 { Some(marks) } else { None }
     }
 
     /// The bytes behind a backslash that is not itself behind one. In a row of backslashes only the last is reported,
@@ -194,9 +235,23 @@ impl Step {
         understood.then_some(())
     }
 
-    /// Opens and closes brackets, and returns the positions that are directly inside an object before their byte.
+    /// In a stream, a block outside of all brackets must begin between documents.
     #[inline(always)]
-    fn check_brackets(&mut self, open: u64, close: u64, white: u64, block: &Block) -> Option<u64> {
+    fn check_between(&self, in_text: u64) -> Option<()> {
+        let between = in_text | u64::from(self.carry.matched) | self.carry.number.inside == 0;
+        between.then_some(())
+    }
+
+    /// Opens and closes brackets.
+    #[inline(always)]
+    fn check_brackets<'a, O: Output<'a>>(
+        &mut self,
+        open: u64,
+        close: u64,
+        white: u64,
+        block: &Block,
+    ) -> Option<Brackets> {
+        let mut roots = 0;
         let mut inside = if self.window.in_object() { u64::MAX } else { 0 };
         let mut objects = inside;
         let mut left = open | close;
@@ -214,9 +269,13 @@ impl Step {
                     return None;
                 }
                 if self.window.depth() == 0 {
-                    self.carry.done = true;
-                    if above(at) & !white != 0 {
-                        return None;
+                    if O::STREAM {
+                        roots |= 1 << at;
+                    } else {
+                        self.carry.done = true;
+                        if above(at) & !white != 0 {
+                            return None;
+                        }
                     }
                 }
             }
@@ -224,7 +283,7 @@ impl Step {
             objects ^= (inside ^ now) & above(at);
             inside = now;
         }
-        Some(objects)
+        Some(Brackets { objects, roots })
     }
 
     /// The positions where a number or literal is not as it should be.

@@ -1,6 +1,10 @@
 //! The compiled selector: what evaluators and index planners work with. Everything that can be prepared is: paths are
 //! parsed, case is folded, literals are instants, words such as `today` have become moments.
 
+mod accept;
+
+pub use accept::{Scalar, fold_case, fold_char};
+
 use crate::path::Path;
 
 /// A compiled selector.

@@ -2,5 +2,10 @@
 //! them. Everything works on streams: one pass, no document tree, memory bounded by nesting depth and by the program.
 
 pub mod condition;
+pub mod mutation;
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 pub mod path;
 pub mod selector;
+pub mod temporal;
+pub mod text;

@@ -102,7 +102,7 @@ fn agrees(start: &Automaton, blocks: &[Block]) -> usize {
     let mut walks = Instructions::all().map(|instructions| {
         let mut automaton = start.clone();
         let mut out = b"before".to_vec();
-        let walked = instructions.walk(&mut automaton, blocks, &mut out);
+        let walked = instructions.walk::<crate::lanes::Room<'_>>(&mut automaton, blocks, &mut out);
         (walked, automaton.state, automaton.nesting, out)
     });
     let first = walks.next().unwrap();
