@@ -6,5 +6,6 @@ pub mod condition;
 pub mod oracle;
 pub mod path;
 pub mod selector;
+pub mod stream;
 pub mod temporal;
 pub mod text;
