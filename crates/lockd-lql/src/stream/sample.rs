@@ -204,3 +204,36 @@ pub(crate) fn condition() -> impl Strategy<Value = Condition> {
             (Just(clauses), root).prop_map(|(clauses, root)| Condition { root, clauses })
         })
 }
+
+/// Documents of few names and many arrays, where indexes, names and arrays that are looked through meet.
+pub(crate) fn dense_document() -> impl Strategy<Value = Tree> {
+    let name = prop::sample::select(&["a", "0", "1", "2"][..]).prop_map(str::to_owned);
+    let leaf = prop::sample::select(&["1", "2"][..]).prop_map(|number| Tree::Number(number.into()));
+    let member = name.clone();
+    let tree = leaf.prop_recursive(6, 40, 3, move |inner| {
+        prop_oneof![
+            3 => prop::collection::vec(inner.clone(), 1..4).prop_map(Tree::Array),
+            2 => prop::collection::vec((member.clone(), inner), 1..4).prop_map(Tree::Object),
+        ]
+    });
+    prop::collection::vec((name, tree), 1..4).prop_map(Tree::Object)
+}
+
+/// Conditions of one clause for such documents.
+pub(crate) fn dense_condition() -> impl Strategy<Value = Condition> {
+    let segment = prop_oneof![
+        6 => prop::sample::select(&["a", "0", "1", "2"][..]),
+        1 => prop::sample::select(&["...", "[]", "**"][..]),
+    ];
+    let path = prop::collection::vec(segment, 1..6).prop_map(|segments| {
+        Path::parse(&segments.iter().flat_map(|segment| ["/", segment]).collect::<String>()).unwrap()
+    });
+    let equals = prop::sample::select(&["1", "2"][..]).prop_map(|text| Test::Equals {
+        text: text.into(),
+        time: None,
+        fold_case: false,
+    });
+    let test = prop_oneof![3 => equals, 1 => Just(Test::Present)];
+    (path, test)
+        .prop_map(|(path, test)| Condition { root: Node::Clause(0), clauses: vec![Clause { path, test }] })
+}

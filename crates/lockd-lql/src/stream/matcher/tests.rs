@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     oracle,
-    stream::sample::{Tree, condition, document},
+    stream::sample::{Tree, condition, dense_condition, dense_document, document},
 };
 
 /// All candidates of a stream that arrives in chunks.
@@ -64,6 +64,21 @@ proptest! {
             let text = &stream[candidate.start as usize..candidate.end as usize];
             prop_assert_eq!(text, text.trim());
             prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn indexes_and_arrays_that_are_looked_through_exclude_each_other(
+        conditions in prop::collection::vec(dense_condition(), 20),
+        document in dense_document(),
+    ) {
+        let json = document.json(1);
+        for condition in conditions {
+            prop_assert_eq!(
+                Matcher::new(&condition).matches(json.as_bytes()).unwrap(),
+                oracle::matches(&condition, &document),
+                "{} in {}", condition.clauses[0].path, json
+            );
         }
     }
 }
