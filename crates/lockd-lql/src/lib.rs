@@ -2,6 +2,7 @@
 //! them. Everything works on streams: one pass, no document tree, memory bounded by nesting depth and by the program.
 
 pub mod condition;
+pub mod error;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 pub mod path;

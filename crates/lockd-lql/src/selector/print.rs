@@ -1,0 +1,1 @@
+//! Writing selectors as text.
