@@ -8,5 +8,6 @@ pub mod mutation;
 pub mod oracle;
 pub mod path;
 pub mod selector;
+pub mod stream;
 pub mod temporal;
 pub mod text;
