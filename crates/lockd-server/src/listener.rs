@@ -30,8 +30,9 @@ pub enum Endpoint {
 pub struct HttpSettings {
     /// Requests in flight on one HTTP/2 connection; `None` leaves it to the library.
     pub http2_max_concurrent_streams: Option<u32>,
-    /// A request head must be complete this long after its first byte.
-    pub header_timeout: Duration,
+    /// An HTTP/1.1 connection is closed when it has gone this long without a complete request head, be it idle or slow. hyper
+    /// does not tell the two apart, so this has to be longer than clients keep idle connections for another request.
+    pub head_timeout: Duration,
 }
 
 /// A bound socket that nobody answers yet.
@@ -100,12 +101,12 @@ impl Bound {
     ) -> DrainReport {
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(http.header_timeout);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .max_concurrent_streams(http.http2_max_concurrent_streams);
+        server.http1().timer(TokioTimer::new()).header_read_timeout(http.head_timeout);
+        server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+        if let Some(streams) = http.http2_max_concurrent_streams {
+            // To hyper, `None` would mean no limit at all.
+            server.http2().max_concurrent_streams(streams);
+        }
         let server = Arc::new(server);
         let accept = async {
             loop {
