@@ -75,12 +75,16 @@ impl Bound {
             }
             Endpoint::Unix { path, mode } => {
                 remove_stale_socket(path)?;
-                // Created closed to others, then opened as far as asked: never open for a moment to more than that.
-                let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-                let listener = UnixListener::bind(path);
-                rustix::process::umask(before);
-                let listener = listener?;
+                let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+                socket.set_nonblocking(true)?;
+                // Linux gives the file the mode of the socket, so that it is never open for a moment to more than was asked
+                // for. The umask would do the same, but it belongs to the whole process, and the store's threads create
+                // files too. Systems that refuse this get the mode a moment later.
+                let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(*mode));
+                socket.bind(&socket2::SockAddr::unix(path)?)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+                socket.listen(BACKLOG as i32)?;
+                let listener = UnixListener::from_std(socket.into())?;
                 Ok(Bound { socket: Socket::Unix(listener, path.clone()), port: 0 })
             }
         }
@@ -181,7 +185,8 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // Fails on some systems if the client has gone already, which says nothing about the socket we accept on.
+                let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
             Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -207,10 +212,17 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
                 format!("{} exists and is no socket: choose another path or remove it", path.display());
             Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
         }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            let text = format!("{} is the socket of a running server", path.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
-        Ok(_) => std::fs::remove_file(path),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => {
+                let text = format!("{} is the socket of a running server", path.display());
+                Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            // Not being allowed to knock does not mean that nobody is at home.
+            Err(error) => {
+                let text = format!("cannot tell whether {} is in use: {error}", path.display());
+                Err(io::Error::new(error.kind(), text))
+            }
+        },
     }
 }
