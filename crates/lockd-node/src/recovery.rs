@@ -14,16 +14,18 @@ const PAGE: usize = 4096;
 pub(crate) fn recover(snapshot: &dyn Snapshot, settings: Settings) -> Result<Core, StoreError> {
     let mut leased = Vec::new();
     scan(snapshot, held::range(), |(storage_key, _)| {
-        let key = held::key_of(&storage_key).map_err(damaged)?;
+        let key = held::key_of(&storage_key).map_err(|what| damaged(&storage_key, &what))?;
         let stored = snapshot.get(&key::storage_key(&key))?;
         let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("leased key {key} has no record")))?;
-        leased.push((key, KeyRecord::decode(&stored).map_err(damaged)?));
+        let record = KeyRecord::decode(&stored).map_err(|what| damaged(&storage_key, &what))?;
+        leased.push((key, record));
         Ok(())
     })?;
     let mut namespaces = Vec::new();
-    scan(snapshot, namespace::range(), |(key, value)| {
-        let record = namespace::NamespaceRecord::decode(&value).map_err(damaged)?;
-        namespaces.push((namespace::namespace_of(&key).map_err(damaged)?, record));
+    scan(snapshot, namespace::range(), |(storage_key, value)| {
+        let damaged = |what| damaged(&storage_key, &what);
+        let name = namespace::namespace_of(&storage_key).map_err(damaged)?;
+        namespaces.push((name, namespace::NamespaceRecord::decode(&value).map_err(damaged)?));
         Ok(())
     })?;
     Ok(Core::recover(settings, leased, namespaces))
@@ -49,6 +51,7 @@ fn scan(
     }
 }
 
-fn damaged(record: Damaged) -> StoreError {
-    StoreError::Corrupt(record.to_string())
+/// Says which record it is: whoever has to mend the store needs to know.
+fn damaged(storage_key: &[u8], what: &Damaged) -> StoreError {
+    StoreError::Corrupt(format!("record \"{}\": {what}", storage_key.escape_ascii()))
 }
