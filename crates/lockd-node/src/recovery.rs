@@ -12,23 +12,22 @@ const PAGE: usize = 4096;
 
 /// Rebuilds the core's memory from the durable records.
 pub(crate) fn recover(snapshot: &dyn Snapshot, settings: Settings) -> Result<Core, StoreError> {
-    let mut leased = Vec::new();
+    let mut core = Core::new(settings);
     scan(snapshot, held::range(), |(storage_key, _)| {
         let key = held::key_of(&storage_key).map_err(|what| damaged(&storage_key, &what))?;
         let stored = snapshot.get(&key::storage_key(&key))?;
         let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("leased key {key} has no record")))?;
         let record = KeyRecord::decode(&stored).map_err(|what| damaged(&storage_key, &what))?;
-        leased.push((key, record));
+        core.restore_lease(&key, &record);
         Ok(())
     })?;
-    let mut namespaces = Vec::new();
     scan(snapshot, namespace::range(), |(storage_key, value)| {
         let damaged = |what| damaged(&storage_key, &what);
         let name = namespace::namespace_of(&storage_key).map_err(damaged)?;
-        namespaces.push((name, namespace::NamespaceRecord::decode(&value).map_err(damaged)?));
+        core.restore_namespace(name, namespace::NamespaceRecord::decode(&value).map_err(damaged)?);
         Ok(())
     })?;
-    Ok(Core::recover(settings, leased, namespaces))
+    Ok(core)
 }
 
 fn scan(

@@ -33,7 +33,7 @@ pub enum ServeError {
 }
 
 /// Key records that stay in memory though nobody uses them.
-const IDLE_LANES: usize = 8 * 1024;
+const IDLE_LANES: usize = 4 * 1024;
 
 /// An HTTP/1.1 connection without a complete request head for this long is closed. Clients keep idle connections for one to two
 /// minutes; if the server were the first to close one, a request could be on its way into the closed door.

@@ -109,22 +109,15 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core over a store with these leased keys and namespace settings.
-    pub fn recover(
-        settings: Settings,
-        leased: impl IntoIterator<Item = (KeyId, KeyRecord)>,
-        namespaces: impl IntoIterator<Item = (Namespace, NamespaceRecord)>,
-    ) -> Core {
-        let mut book = LeaseBook::default();
-        for (key, record) in leased {
-            book.set(&key, HeldLease::of(&record));
-        }
+    /// A core over an empty store. What a store holds is put back with [`Core::restore_lease`] and
+    /// [`Core::restore_namespace`] before the first input.
+    pub fn new(settings: Settings) -> Core {
         Core {
             settings,
             now: Moment::default(),
             lanes: Lanes::new(settings.idle_lanes),
-            book,
-            namespaces: namespaces.into_iter().collect(),
+            book: LeaseBook::default(),
+            namespaces: HashMap::default(),
             answers: Answers::default(),
             written: 0,
             waiting: HashMap::default(),
@@ -133,6 +126,15 @@ impl Core {
             draining: false,
             failed: false,
         }
+    }
+
+    /// Puts back what is to be remembered of a leased key.
+    pub fn restore_lease(&mut self, key: &KeyId, record: &KeyRecord) {
+        self.book.set(key, HeldLease::of(record));
+    }
+
+    pub fn restore_namespace(&mut self, namespace: Namespace, record: NamespaceRecord) {
+        self.namespaces.insert(namespace, record);
     }
 
     /// Takes one input. `now` never goes backwards here, whatever the caller's clock does.
