@@ -54,6 +54,10 @@ const BACKLOG: u32 = 4096;
 /// After an accept that failed for want of descriptors or memory: time for others to give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// When the system begins to ask a silent client's machine whether it is still there, and how often it asks again.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
 impl Bound {
     pub fn bind(endpoint: &Endpoint) -> io::Result<Bound> {
         match endpoint {
@@ -148,6 +152,16 @@ impl Bound {
     }
 }
 
+/// What every TCP connection is set to. That fails on some systems if the client has gone already, which says nothing about
+/// the socket that we accept on.
+fn tune(stream: &tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // A machine that lost power or its network says no goodbye. Its requests must not wait in line for ever, and be granted
+    // leases that nobody will hear of.
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
+}
+
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -185,8 +199,7 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Fails on some systems if the client has gone already, which says nothing about the socket we accept on.
-                let _ = stream.set_nodelay(true);
+                tune(&stream);
                 Ok(Stream::Tcp(stream))
             }
             Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -224,5 +237,20 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
                 Err(io::Error::new(error.kind(), text))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_clients_are_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let Stream::Tcp(stream) = Socket::Tcp(listener).accept().await.unwrap() else { unreachable!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
     }
 }
