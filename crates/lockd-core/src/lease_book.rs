@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use lockd_wire::{KeyId, TxnId};
 
@@ -52,7 +52,8 @@ pub(crate) struct LeaseBook {
     by_key: HashTable<Slot>,
     by_txn: HashTable<Slot>,
     by_expiry: BTreeSet<(Moment, Slot)>,
-    hasher: FixedState,
+    /// Keys and transaction ids are chosen by clients, who must not be able to make them collide. Nothing depends on its order.
+    hasher: RandomState,
 }
 
 impl LeaseBook {
@@ -105,7 +106,7 @@ impl LeaseBook {
             }
         };
         let (pages, hasher) = (&self.pages, &self.hasher);
-        let rehash = |slot: Slot, hash: fn(&FixedState, &Page) -> u64| {
+        let rehash = |slot: Slot, hash: fn(&RandomState, &Page) -> u64| {
             pages[slot as usize].as_ref().map_or(0, |page| hash(hasher, page))
         };
         self.by_key

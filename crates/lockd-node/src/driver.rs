@@ -9,9 +9,9 @@ use std::sync::{Arc, Weak};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use lockd_core::op::{Abandon, Op, Reason, Reply};
-use lockd_core::records::key;
+use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId};
-use lockd_store::{Committed, Engine, Progress};
+use lockd_store::{Committed, Engine, Progress, StoreError};
 use lockd_wire::KeyId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
@@ -221,7 +221,15 @@ impl Driver {
     }
 
     fn load(&self, key: KeyId) -> Follow {
-        let record = self.engine.snapshot().get(&key::storage_key(&key)).map_err(|error| {
+        let read = || {
+            let record = self.engine.snapshot().get(&key::storage_key(&key))?;
+            // The core decodes it again and refuses it again, but only here can anybody say why.
+            if let Some(Err(damaged)) = record.as_deref().map(KeyRecord::decode) {
+                return Err(StoreError::Corrupt(damaged.to_string()));
+            }
+            Ok(record)
+        };
+        let record = read().map_err(|error: StoreError| {
             tracing::error!(sys = "storage.backend.core", %key, %error, "cannot load key record");
             LoadError
         });

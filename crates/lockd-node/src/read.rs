@@ -88,6 +88,10 @@ impl Node {
             match self.body(&*snapshot, &attachment.stored).await {
                 Ok(body) => return Ok((attachment, body)),
                 Err(StoreError::NotFound(_)) if round < ROUNDS => round += 1,
+                Err(StoreError::NotFound(payload)) => {
+                    tracing::error!(sys = "storage.backend.core", %key, %payload, "payload of an attachment is gone");
+                    return Err(Reason::AttachmentNotFound.plain().into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -14,15 +14,17 @@ const PAGE: usize = 4096;
 pub(crate) fn recover(snapshot: &dyn Snapshot, settings: Settings) -> Result<Core, StoreError> {
     let mut core = Core::new(settings);
     scan(snapshot, held::range(), |(storage_key, _)| {
-        let key = held::key_of(&storage_key).map_err(damaged)?;
+        let key = held::key_of(&storage_key).map_err(|what| damaged(&storage_key, &what))?;
         let stored = snapshot.get(&key::storage_key(&key))?;
         let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("leased key {key} has no record")))?;
-        core.restore_lease(&key, &KeyRecord::decode(&stored).map_err(damaged)?);
+        let record = KeyRecord::decode(&stored).map_err(|what| damaged(&storage_key, &what))?;
+        core.restore_lease(&key, &record);
         Ok(())
     })?;
-    scan(snapshot, namespace::range(), |(key, value)| {
-        let record = namespace::NamespaceRecord::decode(&value).map_err(damaged)?;
-        core.restore_namespace(namespace::namespace_of(&key).map_err(damaged)?, record);
+    scan(snapshot, namespace::range(), |(storage_key, value)| {
+        let damaged = |what| damaged(&storage_key, &what);
+        let name = namespace::namespace_of(&storage_key).map_err(damaged)?;
+        core.restore_namespace(name, namespace::NamespaceRecord::decode(&value).map_err(damaged)?);
         Ok(())
     })?;
     Ok(core)
@@ -48,6 +50,7 @@ fn scan(
     }
 }
 
-fn damaged(record: Damaged) -> StoreError {
-    StoreError::Corrupt(record.to_string())
+/// Says which record it is: whoever has to mend the store needs to know.
+fn damaged(storage_key: &[u8], what: &Damaged) -> StoreError {
+    StoreError::Corrupt(format!("record \"{}\": {what}", storage_key.escape_ascii()))
 }

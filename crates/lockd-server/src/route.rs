@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::HeaderValue;
-use http::{HeaderName, Request};
+use http::{HeaderName, Method, Request};
 use hyper::body::Incoming;
 use lockd_wire::{ErrorCode, UidMint, header};
 
-use crate::answer::{Answer, Failure, Outcome};
+use crate::answer::{self, Answer, Failure, Outcome};
 use crate::app::App;
 use crate::call::Call;
 use crate::handlers::{
@@ -26,6 +26,10 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let call =
         Call { app: &app, head: &head, query: Query::parse(head.uri.query()), correlation: &correlation };
     let mut answer = dispatch(&call, body).await.unwrap_or_else(Failure::into_answer);
+    if head.method == Method::HEAD {
+        // hyper holds the body back on HTTP/1.1 only; on HTTP/2 it would break the stream.
+        answer = answer::head_only(answer);
+    }
     if let Ok(value) = HeaderValue::from_str(&correlation) {
         answer.headers_mut().insert(HeaderName::from_static(header::CORRELATION_ID), value);
     }
