@@ -160,18 +160,17 @@ impl LeaseBook {
     }
 
     /// The keys that a decision about this transaction concerns, in order: every key with changes staged under it, provided
-    /// that a client has made it a transaction by choosing its id for at least one of them.
+    /// that a client has made it a transaction by choosing its id for at least one lease.
     pub(crate) fn participants(&self, txn: TxnId) -> Vec<KeyId> {
         let mut coordinated = false;
         let mut keys: Vec<KeyId> = self
             .by_txn
             .iter_hash(self.hash(txn))
             .filter_map(|&slot| self.page(slot))
-            .filter(|page| page.held.txn == txn && page.held.staged)
-            .map(|page| {
-                coordinated |= page.held.coordinated;
-                page.key.clone()
-            })
+            .filter(|page| page.held.txn == txn)
+            .inspect(|page| coordinated |= page.held.coordinated)
+            .filter(|page| page.held.staged)
+            .map(|page| page.key.clone())
             .collect();
         if !coordinated {
             keys.clear();
@@ -222,7 +221,8 @@ mod tests {
                 for txn in 0..4 {
                     let txn = held(txn, 0, false, false).txn;
                     let staged = || map.iter().filter(|(_, held)| held.txn == txn && held.staged);
-                    let expected: Vec<KeyId> = match staged().any(|(_, held)| held.coordinated) {
+                    let chosen = map.values().any(|held| held.txn == txn && held.coordinated);
+                    let expected: Vec<KeyId> = match chosen {
                         true => staged().map(|(key, _)| key.clone()).collect(),
                         false => Vec::new(),
                     };

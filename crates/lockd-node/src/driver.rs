@@ -4,6 +4,7 @@
 //! batch, so that nobody has to be woken between the socket and the disk. Batches are handed over under the lock, because
 //! their order is the order of decisions; committing, giving answers and loading records come after it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
@@ -42,6 +43,8 @@ struct State {
     draining: bool,
     closed: bool,
     failure: Option<String>,
+    /// The core has panicked.
+    broken: bool,
     out: Vec<Output>,
 }
 
@@ -71,6 +74,7 @@ impl Driver {
             draining: false,
             closed: false,
             failure: None,
+            broken: false,
             out: Vec::new(),
         };
         let driver = Arc::new(Driver {
@@ -193,7 +197,15 @@ impl Driver {
         let mut next = Some(input);
         while let Some(input) = next.take() {
             let mut out = std::mem::take(&mut state.out);
-            state.core.handle(now, input, &mut out);
+            if state.broken {
+                return self.give_up(state);
+            }
+            if catch_unwind(AssertUnwindSafe(|| state.core.handle(now, input, &mut out))).is_err() {
+                state.broken = true;
+                state.failure =
+                    Some("the core has panicked, see above; its memory cannot be trusted any more".into());
+                return self.give_up(state);
+            }
             for output in out.drain(..) {
                 match output {
                     Output::Load(key) => errands.loads.push(key),
@@ -212,7 +224,22 @@ impl Driver {
         }
     }
 
+    /// A core that has panicked may be half-changed: nobody gets an answer from it, and the process has to end.
+    fn give_up(&self, state: &mut State) {
+        // Whoever waits learns that the outcome is unknown.
+        for (_, slot) in state.slots.drain() {
+            if let Some(blob) = slot.blob {
+                blob.settle(&Reason::StoreFailed.plain().into());
+            }
+        }
+        self.failed.notify_waiters();
+        self.failed.notify_one();
+    }
+
     fn arm(&self, state: &mut State) {
+        if state.broken {
+            return;
+        }
         let Some(deadline) = state.core.next_deadline() else { return };
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);

@@ -260,11 +260,13 @@ impl Oracle {
         let mut keys = BTreeSet::new();
         for (key, eras) in &self.keys {
             let Some(model) = eras.last().map(|era| &era.state) else { continue };
-            if let (Some(lease), Some(_)) = (&model.lease, &model.draft)
+            if let Some(lease) = &model.lease
                 && lease.txn == txn
             {
                 chosen |= lease.coordinated;
-                keys.insert(key.clone());
+                if model.draft.is_some() {
+                    keys.insert(key.clone());
+                }
             }
         }
         if chosen { keys } else { BTreeSet::new() }
