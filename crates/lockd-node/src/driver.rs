@@ -265,6 +265,8 @@ impl Driver {
 }
 
 /// An input that follows from an output.
+// Few, and gone at once.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Follow {
     Loaded(Input),

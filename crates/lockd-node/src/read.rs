@@ -2,11 +2,11 @@
 //! still be lost, and always see what was acknowledged.
 
 use bytes::Bytes;
-use lockd_core::op::{Claim, Reason, Refusal, Selector};
+use lockd_core::op::{Claim, Document, Reason, Refusal, Selector};
 use lockd_core::records::key::{Attachment, KeyRecord, Place, Stored};
 use lockd_core::records::namespace::NamespaceRecord;
 use lockd_core::records::{content, key, namespace};
-use lockd_core::view::{self, Audience, Document};
+use lockd_core::view::{self, Audience};
 use lockd_store::{BlobReader, Snapshot, StoreError};
 use lockd_wire::{KeyId, Namespace};
 

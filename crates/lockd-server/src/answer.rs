@@ -85,6 +85,7 @@ impl From<Refusal> for Failure {
             Reason::StagedByOther => (ErrorCode::TxnMismatch, "different transaction already staged"),
             Reason::VersionConflict => (ErrorCode::VersionConflict, "state version mismatch"),
             Reason::EtagMismatch => (ErrorCode::EtagMismatch, "state etag mismatch"),
+            Reason::SeenOther => (ErrorCode::CasMismatch, "the document keeps changing, try again"),
             Reason::Waiting => (ErrorCode::Waiting, "lease already held"),
             Reason::AlreadyExists => (ErrorCode::AlreadyExists, "key already exists"),
             Reason::Draining => (ErrorCode::ShutdownDraining, "server is draining existing leases"),

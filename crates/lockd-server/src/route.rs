@@ -13,8 +13,8 @@ use crate::answer::{self, Answer, Failure, Outcome};
 use crate::app::App;
 use crate::call::Call;
 use crate::handlers::{
-    acquire, attachment, attachments, describe, get, health, keepalive, metadata, namespace, release, remove,
-    update,
+    acquire, attachment, attachments, describe, get, health, keepalive, metadata, mutate, namespace, release,
+    remove, update,
 };
 use crate::query::Query;
 
@@ -56,6 +56,7 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Outcome {
         "/v1/release" => release::release(call, body).await,
         "/v1/get" => get::get(call).await,
         "/v1/update" => update::update(call, body).await,
+        "/v1/mutate" => mutate::mutate(call, body).await,
         "/v1/metadata" => metadata::metadata(call, body).await,
         "/v1/remove" => remove::remove(call).await,
         "/v1/describe" => describe::describe(call).await,

@@ -261,6 +261,7 @@ fn use_lease(dice: &mut Dice, common: &mut Common, ticket: &Ticket) -> Op {
             expect: Expect {
                 version: dice.percent(30).then_some(ticket.version as i64),
                 etag: dice.percent(20).then_some(expected_etag),
+                seen: None,
             },
             content: common.content(dice),
             query_hidden: dice.pick(&[None, None, Some(true), Some(false)]).copied().flatten(),
