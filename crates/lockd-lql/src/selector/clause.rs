@@ -54,15 +54,15 @@ impl<'a> Value<'a> {
 
 /// One `key=value` of a body, or a value alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Assignment<'a> {
-    pub(super) key: Option<&'a str>,
+struct Assignment<'a> {
+    key: Option<&'a str>,
     /// As written.
-    pub(super) value: &'a str,
+    value: &'a str,
     offset: usize,
 }
 
 /// Cuts a body that starts at `base` of the source into assignments.
-pub(super) fn assignments(body: &str, base: usize) -> Result<Vec<Assignment<'_>>, SelectorError> {
+fn assignments(body: &str, base: usize) -> Result<Vec<Assignment<'_>>, SelectorError> {
     let bytes = body.as_bytes();
     let mut list = Vec::new();
     let mut at = 0;

@@ -2,12 +2,11 @@
 
 use super::{
     Bound, Date, MAX_DEPTH, Range, Selector, Term, Within,
-    clause::{Clause, Value, assignments},
+    clause::{Clause, parse_clause},
     clause_path::Kind,
-    json::split_any,
     shorthand::Shorthand,
 };
-use crate::text::{split_pieces, unquote};
+use crate::text::split_pieces;
 
 impl Selector {
     /// Writes the text form. What comes from text reads back as the same tree, other selectors as one that means the
@@ -165,8 +164,7 @@ fn comparison(selector: &Selector) -> Option<String> {
     let operator = if negated { "!=" } else { "=" };
     let wanted = Shorthand { negated, clause: Clause::Term(Kind::Eq, term.clone()) };
     spellings(value).map(|spelling| format!("{}{operator}{spelling}", term.field)).find(|piece| {
-        let alone = split_pieces(piece).is_ok_and(|pieces| matches!(*pieces, [only] if only.text == piece));
-        alone && matches!(Shorthand::parse(piece, 0), Some(Ok(found)) if found == wanted)
+        stands_alone(piece) && matches!(Shorthand::parse(piece, 0), Some(Ok(found)) if found == wanted)
     })
 }
 
@@ -205,77 +203,63 @@ enum ClauseRef<'a> {
 }
 
 impl ClauseRef<'_> {
+    /// Writes the clause in the first spelling that reads back right. Quotes and brackets in one value can be made up for
+    /// by those in another, so only the whole can be judged.
     fn write(&self, prefix: &str) -> Option<String> {
-        let (name, body) = match self {
-            ClauseRef::Term(name, term) => (*name, term_body(term)?),
-            ClauseRef::Range(range) => ("range", range_body(range)?),
-            ClauseRef::Date(date) => {
-                let mut body = vec![field(&date.field)?];
-                for (key, text) in date.comparators() {
-                    body.push(text_assignment(key, text)?);
-                }
-                ("date", body)
-            }
-            ClauseRef::Within(within) => ("in", vec![field(&within.field)?, alternatives(&within.any)?]),
-            ClauseRef::Exists(pointer) => {
-                let bare = |spelling: &str| matches!(parse_body(spelling), Some((None, value)) if unquote(&value) == *pointer);
-                ("exists", vec![spellings(pointer).find(|spelling| bare(spelling))?])
-            }
+        let (name, wanted) = match *self {
+            ClauseRef::Term(name, term) => (name, Clause::Term(Kind::parse(name)?, term.clone())),
+            ClauseRef::Range(range) => ("range", Clause::Range(range.clone())),
+            ClauseRef::Date(date) => ("date", Clause::Date(date.clone())),
+            ClauseRef::Within(within) => ("in", Clause::Within(within.clone())),
+            ClauseRef::Exists(pointer) => ("exists", Clause::Exists(pointer.to_owned())),
         };
-        Some(format!("{prefix}{name}{{{}}}", body.join(",")))
+        let mut end = String::new();
+        let (field, value) = match *self {
+            ClauseRef::Term(_, term) => {
+                if term.ignore_case {
+                    end.push_str(",ignoreCase=true");
+                }
+                let any = (!term.any.is_empty()).then(|| ("any", term.any.join("|")));
+                (&*term.field, term.value.clone().map(|value| ("value", value)).or(any))
+            }
+            ClauseRef::Range(range) => {
+                for (key, bound) in range.bounds() {
+                    end.push_str(&match bound {
+                        Bound::Number(number) => format!(",{key}={number}"),
+                        Bound::Time(text) => format!(",{key}={}", temporal(text)),
+                    });
+                }
+                (&*range.field, None)
+            }
+            ClauseRef::Date(date) => {
+                for (key, text) in date.comparators() {
+                    end.push_str(&format!(",{key}={}", temporal(text)));
+                }
+                (&*date.field, None)
+            }
+            ClauseRef::Within(within) => (&*within.field, Some(("any", within.any.join("|")))),
+            ClauseRef::Exists(pointer) => (pointer, None),
+        };
+        let key = if let ClauseRef::Exists(_) = self { "" } else { "field=" };
+        let values: Vec<String> = match value {
+            None => vec![String::new()],
+            Some((key, value)) => spellings(&value).map(|spelling| format!(",{key}={spelling}")).collect(),
+        };
+        for field in spellings(field) {
+            for value in &values {
+                let piece = format!("{name}{{{key}{field}{value}{end}}}");
+                if stands_alone(&piece) && parse_clause(&piece, 0).is_ok_and(|(_, read)| read == wanted) {
+                    return Some(format!("{prefix}{piece}"));
+                }
+            }
+        }
+        None
     }
 }
 
-fn term_body(term: &Term) -> Option<Vec<String>> {
-    let mut body = vec![field(&term.field)?];
-    if let Some(value) = &term.value {
-        body.push(assignment("value", value, |written| {
-            Value::parse(written).is_ok_and(|parsed| parsed.into_text() == *value)
-        })?);
-    }
-    if !term.any.is_empty() {
-        body.push(alternatives(&term.any)?);
-    }
-    if term.ignore_case {
-        body.push("ignoreCase=true".to_owned());
-    }
-    Some(body)
-}
-
-fn range_body(range: &Range) -> Option<Vec<String>> {
-    let mut body = vec![field(&range.field)?];
-    for (key, bound) in range.bounds() {
-        body.push(match bound {
-            Bound::Number(number) => format!("{key}={number}"),
-            Bound::Time(text) => text_assignment(key, text)?,
-        });
-    }
-    Some(body)
-}
-
-fn field(field: &str) -> Option<String> {
-    text_assignment("field", field)
-}
-
-fn alternatives(items: &[String]) -> Option<String> {
-    let list = items.join("|");
-    assignment("any", &list, |written| split_any(unquote(written)).eq(items.iter().cloned()))
-}
-
-/// An assignment of a value that must stay text.
-fn text_assignment(key: &str, text: &str) -> Option<String> {
-    assignment(
-        key,
-        text,
-        |written| matches!(Value::parse(written), Ok(Value::Text(parsed)) if parsed == text),
-    )
-}
-
-/// An assignment in the first spelling of the value that reads back right.
-fn assignment(key: &str, value: &str, reads_back: impl Fn(&str) -> bool) -> Option<String> {
-    spellings(value)
-        .map(|spelling| format!("{key}={spelling}"))
-        .find(|text| matches!(parse_body(text), Some((Some(_), written)) if reads_back(&written)))
+/// The spelling of a temporal literal, in which nothing but space around it can be in the way.
+fn temporal(text: &str) -> String {
+    if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text.to_owned() }
 }
 
 /// The ways to write a value: as it is, and in each kind of quotes.
@@ -283,16 +267,9 @@ fn spellings(value: &str) -> impl Iterator<Item = String> {
     ["", "\"", "'"].into_iter().map(move |quote| format!("{quote}{value}{quote}"))
 }
 
-/// Reads the one assignment, or the one bare value, that a body must be, also when more follows it.
-fn parse_body(body: &str) -> Option<(Option<String>, String)> {
-    let piece = format!("x{{{body}}}");
-    if split_pieces(&piece).ok()?.first()?.text != piece {
-        return None;
-    }
-    match assignments(body, 0).ok()?.as_slice() {
-        [only] => Some((only.key.map(str::to_owned), only.value.to_owned())),
-        _ => None,
-    }
+/// Whether the text is one piece.
+fn stands_alone(piece: &str) -> bool {
+    split_pieces(piece).is_ok_and(|pieces| matches!(*pieces, [only] if only.text == piece))
 }
 
 #[cfg(test)]
@@ -350,6 +327,7 @@ mod tests {
             "/a!='true',/b=\"y\"'z z',exists{/c}",
             "/b='1e3',/a=b\\",
             "/a=\"c d\" 'e f' ,exists{/x},or.exists{/b}",
+            "eq{field=/{field=/b,value=!'\"}'}ouen}",
             "/a=\"c d\" 'e f' ,and.4.or.exists{/b},/a>1",
         ] {
             check(source);
