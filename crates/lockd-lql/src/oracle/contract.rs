@@ -12,7 +12,7 @@ use crate::{
     text::float_literal,
 };
 
-const NOW: Instant = Instant(1_735_825_445_000_000_000); // 2025-01-02T13:44:05Z
+pub(crate) const NOW: Instant = Instant(1_735_825_445_000_000_000); // 2025-01-02T13:44:05Z
 
 /// A document tree that keeps the text of numbers and repeated members.
 #[derive(Debug, Clone)]
@@ -371,7 +371,7 @@ fn repeated_members_may_each_satisfy_a_clause() {
     assert!(selects("/a=1,/a=2,/a/0=2", &document) && !selects("/a=3", &document));
 }
 
-fn documents() -> impl Strategy<Value = Value> {
+pub(crate) fn documents() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
@@ -400,7 +400,7 @@ fn documents() -> impl Strategy<Value = Value> {
 }
 
 /// Selector JSON, sometimes with contradictions in it.
-fn selectors() -> impl Strategy<Value = Value> {
+pub(crate) fn selectors() -> impl Strategy<Value = Value> {
     let field = "(/([ab0]|\\*|\\[\\]|\\*\\*|\\.\\.\\.|a\\[\\])){0,3}|/";
     let field = field.prop_map(|field| if field.is_empty() { "/".to_owned() } else { field });
     let text = prop::sample::select(vec![
