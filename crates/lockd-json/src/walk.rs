@@ -87,6 +87,22 @@ struct Brackets {
     roots: u64,
 }
 
+/// The bytes behind a backslash that is not itself behind one. In a row of backslashes only the last is reported,
+/// through the byte behind it. `carry` is 1 if the byte before the block was such a backslash.
+#[inline(always)]
+pub(crate) fn escaped(backslashes: u64, carry: &mut u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let first = *carry;
+    let rows = backslashes & !first;
+    let starts = rows & !(rows << 1);
+    // A row escapes the byte behind it if its length is odd: if it starts at an even position and ends behind an
+    // even one, or the other way round.
+    let (even_ends, _) = run_ends(starts & EVEN, rows);
+    let (odd_ends, overflow) = run_ends(starts & !EVEN, rows);
+    *carry = overflow;
+    even_ends & !EVEN | odd_ends & EVEN | first
+}
+
 /// One block being judged. Worthless after a check that failed.
 struct Step {
     carry: Carry,
@@ -110,7 +126,7 @@ impl Step {
 
         let mut quotes = all_quotes;
         if backslashes | self.carry.escaped != 0 || self.carry.hex_missing != 0 {
-            let escaped = self.escaped(backslashes);
+            let escaped = escaped(backslashes, &mut self.carry.escaped);
             self.check_escapes(escaped & !backslashes, block)?;
             quotes &= !escaped;
         }
@@ -172,22 +188,6 @@ impl Step {
         let starts = openings | scalar_starts | open | close;
         let marks = Marks { starts, open, close, text_ends: quotes & !text, backslashes, kept: !white };
         if wrong == 0 { Some(marks) } else { None }
-    }
-
-    /// The bytes behind a backslash that is not itself behind one. In a row of backslashes only the last is reported,
-    /// through the byte behind it.
-    #[inline(always)]
-    fn escaped(&mut self, backslashes: u64) -> u64 {
-        const EVEN: u64 = 0x5555_5555_5555_5555;
-        let first = self.carry.escaped;
-        let rows = backslashes & !first;
-        let starts = rows & !(rows << 1);
-        // A row escapes the byte behind it if its length is odd: if it starts at an even position and ends behind an
-        // even one, or the other way round.
-        let (even_ends, _) = run_ends(starts & EVEN, rows);
-        let (odd_ends, overflow) = run_ends(starts & !EVEN, rows);
-        self.carry.escaped = overflow;
-        even_ends & !EVEN | odd_ends & EVEN | first
     }
 
     /// Looks at what stands behind backslashes.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use lockd_json::Skipper;
 use memchr::{memchr, memchr2};
 
 use super::{
@@ -39,6 +40,7 @@ pub(super) struct Machine {
     deltas: Range<usize>,
     /// Whether the sum is written.
     write_sum: bool,
+    skipper: Skipper,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +57,7 @@ enum Phase {
     /// In a number that is incremented.
     Number,
     /// In an array or object that is passed over.
-    Container(Passing),
+    Container,
     /// Behind `{`.
     FirstMember,
     /// Behind the comma before a member, which is not written yet.
@@ -75,43 +77,6 @@ enum Phase {
     /// Behind a value.
     After,
     Done,
-}
-
-/// Passing over an array or object.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Passing {
-    depth: u64,
-    in_text: bool,
-    escaped: bool,
-}
-
-impl Passing {
-    /// Where the outermost bracket closes: the position behind it.
-    fn pass(&mut self, input: &[u8]) -> Option<usize> {
-        for (index, &byte) in input.iter().enumerate() {
-            if self.in_text {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_text = false,
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => self.in_text = true,
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        return Some(index + 1);
-                    }
-                }
-                _ => {}
-            }
-        }
-        None
-    }
 }
 
 #[derive(Debug)]
@@ -140,6 +105,7 @@ impl Machine {
             number: Vec::new(),
             deltas: 0..0,
             write_sum: false,
+            skipper: Skipper::default(),
         }
     }
 
@@ -194,7 +160,7 @@ impl Run<'_> {
                 Phase::Text { escaped } => self.pass_text(escaped),
                 Phase::Scalar => self.pass_scalar(),
                 Phase::Number => self.read_number()?,
-                Phase::Container(passing) => self.pass_container(passing),
+                Phase::Container => self.pass_container(),
                 Phase::FirstMember if byte == b'}' => self.close()?,
                 Phase::FirstMember => self.begin_member(false),
                 Phase::Member => self.begin_member(true),
@@ -271,7 +237,10 @@ impl Run<'_> {
             }
         }
         self.machine.phase = match kind {
-            Kind::Object | Kind::Array => Phase::Container(Passing::default()),
+            Kind::Object | Kind::Array => {
+                self.machine.skipper.begin();
+                Phase::Container
+            }
             Kind::Text => {
                 self.at += 1;
                 Phase::Text { escaped: false }
@@ -342,16 +311,14 @@ impl Run<'_> {
         }
     }
 
-    fn pass_container(&mut self, mut passing: Passing) {
-        match passing.pass(self.rest()) {
+    fn pass_container(&mut self) {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        match self.machine.skipper.skip(rest) {
             Some(length) => {
                 self.at += length;
                 self.end_value();
             }
-            None => {
-                self.at = self.input.len();
-                self.machine.phase = Phase::Container(passing);
-            }
+            None => self.at = self.input.len(),
         }
     }
 
