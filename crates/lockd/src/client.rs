@@ -43,8 +43,8 @@ pub struct Invocation {
 }
 
 /// Carries it out and returns the exit status.
-pub fn run(invocation: Invocation) -> u8 {
-    match outcome(&invocation) {
+pub fn run(invocation: &Invocation) -> u8 {
+    match outcome(invocation) {
         Ok(status) => status,
         Err(Failure::Interrupted | Failure::NobodyReads) => 1,
         Err(failure) => {

@@ -22,19 +22,27 @@ pub(crate) fn about(verb: Verb) -> &'static str {
             "Prints the document of a key: with a lease the staged one, with --public the published one.\n\
              A summary goes to stderr. Without a document it prints null."
         }
-        Verb::Update => "Stages a new document, read from FILE or the standard input. It is published by release.",
+        Verb::Update => {
+            "Stages a new document, read from FILE or the standard input. It is published by release."
+        }
         Verb::Set => {
             "Reads the document, applies the mutations, and writes it back if it has not changed in between.\n\
              Values may come from files: textfile:/p=PATH, base64file:/p=PATH, file:/p=PATH."
         }
         Verb::Mutate => "Has the server apply the mutations to the document, in one step.",
-        Verb::Edit => "Applies mutations to a JSON object from a file or the standard input. Needs no server.",
+        Verb::Edit => {
+            "Applies mutations to a JSON object from a file or the standard input. Needs no server."
+        }
         Verb::Remove => "Stages the removal of the document. It takes effect with release.",
-        Verb::Describe => "Shows who holds a key, until when, and the version of its document. Needs no lease.",
+        Verb::Describe => {
+            "Shows who holds a key, until when, and the version of its document. Needs no lease."
+        }
         Verb::Metadata => "Stages a change of what goes with the document.",
         Verb::Attachments => "Files that belong to a key: published, discarded and protected with its lease.",
         Verb::AttachmentsPut => "Uploads a file, or the standard input with -f -.",
-        Verb::AttachmentsGet => "Downloads an attachment. A file appears under its name only when it is complete.",
+        Verb::AttachmentsGet => {
+            "Downloads an attachment. A file appears under its name only when it is complete."
+        }
         Verb::AttachmentsList => "Lists the attachments of a key.",
         Verb::AttachmentsDelete => "Deletes an attachment.",
         Verb::AttachmentsDeleteAll => "Deletes all attachments of a key.",

@@ -1,7 +1,7 @@
 //! What one invocation of `lockd` comes to: the command to carry out, or the error to report and how.
 
-use crate::config::ServerConfig;
 use crate::client::Invocation;
+use crate::config::ServerConfig;
 use crate::verb::Verb;
 
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub enum Command {
     /// Print the text on stdout. A broken configuration file does not stop this; it is only mentioned.
     Version { text: String, warning: Option<String> },
     /// Talk to a running server.
-    Client(Invocation),
+    Client(Box<Invocation>),
     /// Print the text on stdout.
     Help(String),
 }

@@ -112,7 +112,7 @@ fn client(inputs: &Inputs<'_>, line: CommandLine) -> Result<Command, UsageError>
     let timeout_given = !sources.is_default("timeout");
     let directory = config_directory(inputs, true);
     let correlation_id = (inputs.env)("LOCKD_CLIENT_CORRELATION_ID").and_then(|id| id.into_string().ok());
-    Ok(Command::Client(Invocation {
+    Ok(Command::Client(Box::new(Invocation {
         verb,
         settings: settings.client,
         words: line.words,
@@ -120,7 +120,7 @@ fn client(inputs: &Inputs<'_>, line: CommandLine) -> Result<Command, UsageError>
         directory,
         home: home(inputs),
         correlation_id,
-    }))
+    })))
 }
 
 fn version(inputs: &Inputs<'_>, line: &CommandLine) -> Result<Command, UsageError> {

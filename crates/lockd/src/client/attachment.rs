@@ -117,7 +117,8 @@ pub(super) async fn delete_all(invocation: &Invocation) -> Outcome<()> {
 }
 
 fn deleted(value: &Value) -> Outcome<()> {
-    let text = print::result(&[("Deleted", value["deleted"].to_string()), ("Version", number(&value["version"]))]);
+    let text =
+        print::result(&[("Deleted", value["deleted"].to_string()), ("Version", number(&value["version"]))]);
     print::out(text.as_bytes())
 }
 

@@ -109,7 +109,9 @@ impl Call {
     pub(super) fn on_condition(mut self, settings: &ClientSettings) -> Outcome<Self> {
         if let Some(text) = &settings.if_version {
             match text.trim().parse::<i64>() {
-                Err(_) => return Err(Failure::Usage(format!("invalid --if-version {text:?} (must be an int64)"))),
+                Err(_) => {
+                    return Err(Failure::Usage(format!("invalid --if-version {text:?} (must be an int64)")));
+                }
                 Ok(version) if version < 0 => {
                     return Err(Failure::Usage(format!("invalid --if-version {text:?} (must be >= 0)")));
                 }

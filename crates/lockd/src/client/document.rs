@@ -37,7 +37,10 @@ pub(super) async fn get(invocation: &Invocation) -> Outcome<()> {
     let mut answer = api.send(Call::post("/v1/get").about(&subject, claim.as_ref())).await?;
     let bytes = answer.bytes().await?;
     let (version, etag) = match answer.status {
-        200 => (answer.header(header::KEY_VERSION).to_owned(), answer.header("etag").trim_matches('"').to_owned()),
+        200 => (
+            answer.header(header::KEY_VERSION).to_owned(),
+            answer.header("etag").trim_matches('"').to_owned(),
+        ),
         _ => Default::default(),
     };
     let shown = match form(invocation, &settings.output_file) {
@@ -135,8 +138,7 @@ fn trimming() -> input::Treatment {
 
 pub(super) async fn remove(invocation: &Invocation) -> Outcome<()> {
     let (subject, claim) = claimed(invocation)?;
-    let call =
-        Call::post("/v1/remove").about(&subject, claim.as_ref()).on_condition(&invocation.settings)?;
+    let call = Call::post("/v1/remove").about(&subject, claim.as_ref()).on_condition(&invocation.settings)?;
     let value = Api::new(invocation)?.send(call).await?.value().await?;
     let removed = value["removed"].as_bool().unwrap_or_default();
     let version = value["new_version"].as_u64().unwrap_or_default();
@@ -250,8 +252,7 @@ pub(super) fn editor(invocation: &Invocation, none: impl FnOnce() -> String) -> 
     if expressions.is_empty() {
         return Err(Failure::Usage(none()));
     }
-    let files =
-        FileAccess::Enabled { base_dir: std::env::current_dir().ok(), home: invocation.home.clone() };
+    let files = FileAccess::Enabled { base_dir: std::env::current_dir().ok(), home: invocation.home.clone() };
     let mutations = Mutations::parse_list(&expressions, &ParseOptions { files })
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let now = jiff::Timestamp::now().as_nanosecond();

@@ -10,8 +10,14 @@ const DEFAULT_PORT: u16 = 9341;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Endpoint {
     /// `host:port`, brackets included, and what comes before the API's paths.
-    Tcp { authority: String, prefix: String },
-    Unix { path: PathBuf, prefix: String },
+    Tcp {
+        authority: String,
+        prefix: String,
+    },
+    Unix {
+        path: PathBuf,
+        prefix: String,
+    },
 }
 
 impl fmt::Display for Endpoint {
@@ -32,7 +38,10 @@ pub(super) fn endpoints(invocation: &Invocation) -> Outcome<Vec<Endpoint>> {
     }
     let text = settings.server.trim();
     if text.is_empty() {
-        return Ok(vec![Endpoint::Tcp { authority: format!("127.0.0.1:{DEFAULT_PORT}"), prefix: String::new() }]);
+        return Ok(vec![Endpoint::Tcp {
+            authority: format!("127.0.0.1:{DEFAULT_PORT}"),
+            prefix: String::new(),
+        }]);
     }
     let endpoints: Vec<_> = text
         .split(',')
@@ -71,7 +80,9 @@ fn parse(text: &str) -> Result<Endpoint, String> {
         "unix" => {
             let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
             if !path.starts_with('/') {
-                return Err(format!("lockd: server {text:?}: write the path from the root, unix:///run/lockd.sock"));
+                return Err(format!(
+                    "lockd: server {text:?}: write the path from the root, unix:///run/lockd.sock"
+                ));
             }
             let prefix = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or("");
             Ok(Endpoint::Unix { path: path.into(), prefix: prefix.trim_end_matches('/').to_owned() })
@@ -105,7 +116,9 @@ fn no_tls(invocation: &Invocation) -> Failure {
     Failure::Local(match found.as_slice() {
         [] => format!("no client bundle found; provide --bundle ({HINT})"),
         [only] => format!("client bundle {only} cannot be used: {HINT}"),
-        several => format!("multiple client bundles found ({}); specify --bundle ({HINT})", several.join(", ")),
+        several => {
+            format!("multiple client bundles found ({}); specify --bundle ({HINT})", several.join(", "))
+        }
     })
 }
 

@@ -16,7 +16,9 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_what_was_exported() {
-        for value in ["", "plain/1", "a$(echo x)b", "`id`", "it's", "\"", "\\", "a\nb", "$HOME", "é ü", "!x", "*"] {
+        for value in
+            ["", "plain/1", "a$(echo x)b", "`id`", "it's", "\"", "\\", "a\nb", "$HOME", "é ü", "!x", "*"]
+        {
             let script = format!("{}printf %s \"$X\"", line("X", value));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), value, "{script}");

@@ -43,8 +43,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(text) | Failure::Local(text) => out.write_str(text),
-            Failure::Service(Refusal { code, status, .. }) if code.is_empty() => write!(out, "lockd: status {status}"),
-            Failure::Service(Refusal { code, detail, .. }) if detail.is_empty() => write!(out, "lockd: {code}"),
+            Failure::Service(Refusal { code, status, .. }) if code.is_empty() => {
+                write!(out, "lockd: status {status}")
+            }
+            Failure::Service(Refusal { code, detail, .. }) if detail.is_empty() => {
+                write!(out, "lockd: {code}")
+            }
             Failure::Service(Refusal { code, detail, .. }) => write!(out, "lockd: {code} ({detail})"),
             Failure::Unreachable { attempted, cause } => {
                 write!(out, "lockd: all endpoints unreachable (attempted {attempted}): {cause}")

@@ -59,9 +59,10 @@ impl Grant {
             ("LOCKD_CLIENT_ETAG", self.state_etag.clone()),
             ("LOCKD_CLIENT_EXPIRES_UNIX", self.expires_at_unix.to_string()),
         ];
-        for (name, value) in
-            [("LOCKD_CLIENT_NAMESPACE", &self.namespace), ("LOCKD_CLIENT_CORRELATION_ID", &self.correlation_id)]
-        {
+        for (name, value) in [
+            ("LOCKD_CLIENT_NAMESPACE", &self.namespace),
+            ("LOCKD_CLIENT_CORRELATION_ID", &self.correlation_id),
+        ] {
             if !value.is_empty() {
                 variables.push((name, value.clone()));
             }
@@ -148,7 +149,8 @@ fn retries(text: &str) -> Result<u64, String> {
 
 /// Takes a lease, waiting as long as `--block` says.
 pub(super) async fn take(api: &Api, settings: &ClientSettings, key: &str) -> Outcome<Grant> {
-    let block = Block::parse(&settings.block).map_err(|reason| Failure::Usage(format!("--block: {reason}")))?;
+    let block =
+        Block::parse(&settings.block).map_err(|reason| Failure::Usage(format!("--block: {reason}")))?;
     let retries = retries(&settings.retries).map_err(|reason| {
         Failure::Usage(format!("invalid argument {:?} for \"--retries\" flag: {reason}", settings.retries))
     })?;
@@ -191,7 +193,9 @@ pub(super) async fn take(api: &Api, settings: &ClientSettings, key: &str) -> Out
         };
         let hint = match &failure {
             Failure::Service(refusal) if refusal.code == "already_exists" => return Err(failure),
-            Failure::Service(refusal) if refusal.status == 409 || refusal.status == 429 || refusal.status >= 500 => {
+            Failure::Service(refusal)
+                if refusal.status == 409 || refusal.status == 429 || refusal.status >= 500 =>
+            {
                 if time_is_over {
                     let waited = started.elapsed();
                     return Err(match refusal.code.as_str() {
@@ -238,10 +242,9 @@ pub(super) async fn keepalive(invocation: &Invocation) -> Outcome<()> {
     let iso = jiff::Timestamp::from_second(expires).map(|time| time.to_string()).unwrap_or_default();
     let text = match settings.format {
         "text" => format!("expires_at_unix: {expires} ({iso})\n"),
-        _ => print::result(&[
-            ("expires_at_iso", print::string(iso)),
-            ("expires_at_unix", expires.to_string()),
-        ]),
+        _ => {
+            print::result(&[("expires_at_iso", print::string(iso)), ("expires_at_unix", expires.to_string())])
+        }
     };
     print::out(text.as_bytes())
 }
@@ -305,9 +308,16 @@ pub(super) async fn describe(invocation: &Invocation) -> Outcome<()> {
     }
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut lines = String::new();
-    for name in
-        ["namespace", "key", "owner", "lease_id", "expires_at_unix", "version", "state_etag", "updated_at_unix"]
-    {
+    for name in [
+        "namespace",
+        "key",
+        "owner",
+        "lease_id",
+        "expires_at_unix",
+        "version",
+        "state_etag",
+        "updated_at_unix",
+    ] {
         match &value[name] {
             Value::Null => {}
             Value::String(text) => lines.push_str(&format!("{name}: {text}\n")),

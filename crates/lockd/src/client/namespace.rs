@@ -21,9 +21,10 @@ pub(super) async fn set_query(invocation: &Invocation) -> Outcome<()> {
     if settings.preferred.is_empty() && settings.fallback.is_empty() {
         return Err(Failure::Usage("at least one of --preferred or --fallback must be provided".into()));
     }
-    for (flag, text, known) in
-        [("preferred", &settings.preferred, ["index", "scan"]), ("fallback", &settings.fallback, ["scan", "none"])]
-    {
+    for (flag, text, known) in [
+        ("preferred", &settings.preferred, ["index", "scan"]),
+        ("fallback", &settings.fallback, ["scan", "none"]),
+    ] {
         if !text.is_empty() && !known.iter().any(|word| text.eq_ignore_ascii_case(word)) {
             let [first, second] = known;
             return Err(Failure::Usage(format!("unknown --{flag} {text:?} (expected {first} or {second})")));

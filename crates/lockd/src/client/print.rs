@@ -35,7 +35,8 @@ pub(super) fn result(members: &[(&str, String)]) -> String {
 
 /// An object on one line.
 pub(super) fn object(members: &[(&str, String)]) -> String {
-    let members: Vec<_> = members.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
+    let members: Vec<_> =
+        members.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
     format!("{{{}}}", members.join(","))
 }
 

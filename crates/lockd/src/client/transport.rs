@@ -53,7 +53,14 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn post(path: &'static str) -> Self {
-        Call { method: "POST", path, query: vec![], headers: vec![], payload: Payload::Nothing, patience: None }
+        Call {
+            method: "POST",
+            path,
+            query: vec![],
+            headers: vec![],
+            payload: Payload::Nothing,
+            patience: None,
+        }
     }
 
     pub(super) fn json(mut self, body: &Value) -> Self {
@@ -94,7 +101,9 @@ impl Answer {
             let next = tokio::time::timeout(self.timeout, self.body.frame()).await;
             let broken = |cause: String| Failure::Local(format!("lockd: the answer broke off: {cause}"));
             match next {
-                Err(_) => return Err(broken(format!("nothing came for {}", crate::value::show(self.timeout)))),
+                Err(_) => {
+                    return Err(broken(format!("nothing came for {}", crate::value::show(self.timeout))));
+                }
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => return Err(broken(error.to_string())),
                 Ok(Some(Ok(frame))) => {
@@ -182,7 +191,10 @@ impl Api {
         let started = std::time::Instant::now();
         let mut sender = match endpoint {
             Endpoint::Tcp { authority, .. } => {
-                let stream = self.within(TcpStream::connect(authority.as_str())).await.map_err(|error| named(&error))?;
+                let stream = self
+                    .within(TcpStream::connect(authority.as_str()))
+                    .await
+                    .map_err(|error| named(&error))?;
                 let _ = stream.set_nodelay(true);
                 hand_shake(TokioIo::new(stream)).await
             }
@@ -203,7 +215,9 @@ impl Api {
         let (failed, mut input_failure) = mpsc::channel::<String>(1);
         let body = match &mut call.payload {
             Payload::Nothing => Empty::new().map_err(|never: Infallible| match never {}).boxed(),
-            Payload::Bytes(bytes) => Full::new(bytes.clone()).map_err(|never: Infallible| match never {}).boxed(),
+            Payload::Bytes(bytes) => {
+                Full::new(bytes.clone()).map_err(|never: Infallible| match never {}).boxed()
+            }
             Payload::Stream(pieces) => {
                 let (_, closed) = mpsc::channel(1);
                 Pieces { pieces: std::mem::replace(pieces, closed), failed }.boxed()

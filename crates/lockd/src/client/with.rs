@@ -130,7 +130,8 @@ async fn accompany(
 async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: Instant) -> String {
     let settings = &invocation.settings;
     let ttl = settings.ttl;
-    let patience = settings.keepalive_timeout.min(settings.close_timeout).min(ttl / 3).max(Duration::from_millis(100));
+    let patience =
+        settings.keepalive_timeout.min(settings.close_timeout).min(ttl / 3).max(Duration::from_millis(100));
     // Counted from before the request, so that it is over here before it is over at the server. A long wait for the key
     // is part of that time, but the grant came at its end: the first keepalive follows at once.
     let mut good_until = asked.max(Instant::now().checked_sub(ttl / 3).unwrap_or(asked)) + ttl;
@@ -147,7 +148,9 @@ async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: In
                 good_until = sent + ttl;
                 pause = ttl / 3;
             }
-            Err(Failure::Service(refusal)) if (400..500).contains(&refusal.status) && refusal.status != 429 => {
+            Err(Failure::Service(refusal))
+                if (400..500).contains(&refusal.status) && refusal.status != 429 =>
+            {
                 return Failure::Service(refusal).to_string();
             }
             Err(_) => pause = (ttl / 20).clamp(Duration::from_millis(50), Duration::from_secs(1)),

@@ -9,30 +9,83 @@ use crate::verb::Verb::{
 
 /// They name a key, and take the one of an earlier `acquire`.
 const KEYED: &[Verb] = &[
-    Keepalive, Release, Get, Update, Set, Mutate, Remove, Describe, Metadata, AttachmentsPut, AttachmentsGet,
-    AttachmentsList, AttachmentsDelete, AttachmentsDeleteAll,
+    Keepalive,
+    Release,
+    Get,
+    Update,
+    Set,
+    Mutate,
+    Remove,
+    Describe,
+    Metadata,
+    AttachmentsPut,
+    AttachmentsGet,
+    AttachmentsList,
+    AttachmentsDelete,
+    AttachmentsDeleteAll,
 ];
 /// They prove that they hold the lease.
 const LEASED: &[Verb] = &[
-    Keepalive, Release, Get, Update, Set, Mutate, Remove, Metadata, AttachmentsPut, AttachmentsGet,
-    AttachmentsList, AttachmentsDelete, AttachmentsDeleteAll,
+    Keepalive,
+    Release,
+    Get,
+    Update,
+    Set,
+    Mutate,
+    Remove,
+    Metadata,
+    AttachmentsPut,
+    AttachmentsGet,
+    AttachmentsList,
+    AttachmentsDelete,
+    AttachmentsDeleteAll,
 ];
 /// They name the transaction, too.
 const IN_TXN: &[Verb] = &[
-    Keepalive, Release, Update, Set, Mutate, Remove, Metadata, AttachmentsPut, AttachmentsGet, AttachmentsList,
-    AttachmentsDelete, AttachmentsDeleteAll,
+    Keepalive,
+    Release,
+    Update,
+    Set,
+    Mutate,
+    Remove,
+    Metadata,
+    AttachmentsPut,
+    AttachmentsGet,
+    AttachmentsList,
+    AttachmentsDelete,
+    AttachmentsDeleteAll,
 ];
 const IN_NAMESPACE: &[Verb] = &[
-    Acquire, Keepalive, Release, With, Get, Update, Set, Mutate, Remove, Describe, Metadata, AttachmentsPut,
-    AttachmentsGet, AttachmentsList, AttachmentsDelete, AttachmentsDeleteAll, NamespaceGet, NamespaceSetQuery,
+    Acquire,
+    Keepalive,
+    Release,
+    With,
+    Get,
+    Update,
+    Set,
+    Mutate,
+    Remove,
+    Describe,
+    Metadata,
+    AttachmentsPut,
+    AttachmentsGet,
+    AttachmentsList,
+    AttachmentsDelete,
+    AttachmentsDeleteAll,
+    NamespaceGet,
+    NamespaceSetQuery,
 ];
 const JSON_FIRST: &[Verb] =
     &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata, AttachmentsList];
 const FORMATS: &[&str] = &["json", "text"];
 
 const COMMAND: Flag = Flag { section: Section::Command, range: Range::Any, ..Flag::SERVER };
-const CONNECTION: Flag =
-    Flag { section: Section::Connection, scope: Scope::Connection, range: Range::PositiveOrDefault, ..Flag::SERVER };
+const CONNECTION: Flag = Flag {
+    section: Section::Connection,
+    scope: Scope::Connection,
+    range: Range::PositiveOrDefault,
+    ..Flag::SERVER
+};
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
@@ -220,7 +273,9 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "type",
-        kind: Kind::Choice(&["auto", "raw", "json", "yaml"], |settings, word| settings.client.document_type = word),
+        kind: Kind::Choice(&["auto", "raw", "json", "yaml"], |settings, word| {
+            settings.client.document_type = word
+        }),
         default: "auto",
         help: "Form of the document: raw (as stored), json, yaml, or auto: yaml for files that end in .yaml or \
                .yml, else json.",
