@@ -72,7 +72,7 @@ expect "$(public to)" '{"cents":50}' 'transaction'
 # 10. A log in the document.
 printf 'line 1\nline 2\n' >run.log
 lockd client with job -- lockd client set /status=done textfile:/log=./run.log >/dev/null
-expect "$(public job)" '{"status":"done","log":"line 1\nline 2\n"}' 'text from a file'
+expect "$(public job)" '{"log":"line 1\nline 2\n","status":"done"}' 'text from a file'
 
 # 11. Who holds it?
 lockd client acquire -k held --owner me >/dev/null
