@@ -379,16 +379,13 @@ fn with_hands_over_the_lease_and_the_exit_status() {
 fn with_ends_a_command_whose_lease_is_lost() {
     let session = Session::tcp();
     let take_away = "lockd client release >/dev/null; exec sleep 600";
-    let output = session.run(&format!("lockd client with job --ttl 1s -- sh -c '{take_away}'"));
+    let output = session.run(&format!("lockd client with job --ttl 3s -- sh -c '{take_away}'"));
     assert_eq!(output.status.code(), Some(143), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.starts_with("lockd: the lease on job is lost, ending the command: lockd: lease_required"),
-        "{error}"
-    );
+    assert!(error.starts_with("lockd: the lease on job is lost, ending the command: "), "{error}");
 
     // With a warning the command goes on to its end, but its success does not count.
-    let script = "lockd client with job --ttl 1s --on-lost warn -- sh -c \
+    let script = "lockd client with job --ttl 3s --on-lost warn -- sh -c \
         'lockd client release >/dev/null; while ! grep -q lost warned; do sleep 0.05; done; echo done' 2>warned";
     let output = session.run(script);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
