@@ -346,8 +346,9 @@ export abstract class Primitive {
       }
     };
     const left = Math.min(LONGEST_TIMER_MS, Math.max(1, session.deadline - performance.now()));
+    // (An unreferenced immediate would not wake a loop that has nothing else to do.)
     // After a long pause the answer to a renewal may be waiting in the socket; it is read before `passed` runs.
-    session.deadlineTimer = setTimeout(() => setImmediate(passed).unref(), left).unref();
+    session.deadlineTimer = setTimeout(() => setImmediate(passed), left).unref();
   }
 
   #lose(session: Session, token: string): void {
