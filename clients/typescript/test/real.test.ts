@@ -214,7 +214,7 @@ describe("one server", () => {
 
   test("a short lease is held by renewing it", async () => {
     const key = freshKey();
-    const lock = lockOn(key, { leaseTtlS: 2, onLockLost: () => assert.fail("lost") });
+    const lock = lockOn(key, { leaseTtlS: 2, renewRatio: 0.1, onLockLost: () => assert.fail("lost") });
     await lock.acquire();
     assert.equal(await lockOn(key, { acquireTimeoutS: 4 }).acquire(), false);
     await lock.release();
