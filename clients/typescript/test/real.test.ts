@@ -261,8 +261,9 @@ describe("one server", () => {
   });
 });
 
-test("a killed server is a lost lock, and its successor serves again", async () => {
+test("a killed server is a lost lock, and its successor serves again", async (t) => {
   const first = await RealServer.start();
+  t.after(() => first.kill());
   let lost: (key: string) => void = () => {};
   const loss = new Promise<string>((resolve) => (lost = resolve));
   const lock = new DistributedLock({ key: "k", servers: first.servers, leaseTtlS: 600, onLockLost: (key) => lost(key) });
@@ -276,13 +277,14 @@ test("a killed server is a lost lock, and its successor serves again", async () 
   await assert.rejects(lock.acquire(), { code: "ECONNREFUSED" });
 
   const second = await RealServer.start([], first.port);
+  t.after(() => second.kill());
   assert.equal(await lock.acquire(), true);
   await lock.release();
-  await second.kill();
 });
 
-test("keys are spread over the servers by their hash", async () => {
+test("keys are spread over the servers by their hash", async (t) => {
   const shards = await Promise.all([RealServer.start(), RealServer.start(), RealServer.start()]);
+  t.after(() => Promise.all(shards.map((shard) => shard.kill())));
   const servers = shards.map(({ port }): [string, number] => ["127.0.0.1", port]);
   for (const key of ["my-resource", "my-key", "foo", "a", "klüssel", "🔒"]) {
     const lock = new DistributedLock({ key, servers });
@@ -294,24 +296,24 @@ test("keys are spread over the servers by their hash", async () => {
     assert.equal(holders.filter(Boolean).length, 1, key);
     await lock.release();
   }
-  await Promise.all(shards.map((shard) => shard.kill()));
 });
 
-test("auth against a server with a secret", async () => {
+test("auth against a server with a secret", async (t) => {
   const server = await RealServer.start(["--auth-token", "s3cret"]);
+  t.after(() => server.kill());
   const { port, servers } = server;
   assert.equal(await new DistributedLock({ key: "k", servers, auth: "s3cret" }).withLock(() => 1), 1);
   await assert.rejects(new DistributedLock({ key: "k", servers, auth: "wrong" }).acquire(), AuthError);
   await assert.rejects(new DistributedLock({ key: "k", servers }).acquire(), { message: "acquire failed: 'error_auth'" });
   await assert.rejects(stats({ port, auth: "wrong" }), AuthError);
   assert.equal((await stats({ port, auth: "s3cret" })).connections >= 1, true);
-  await server.kill();
 });
 
-test("dflockd_clients_58_tls", async () => {
+test("dflockd_clients_58_tls", async (t) => {
   const mine = selfSigned();
   const foreign = selfSigned();
   const server = await RealServer.start(["--tls-cert", mine.certPath, "--tls-key", mine.keyPath]);
+  t.after(() => server.kill());
   const tls = { ca: readFileSync(mine.certPath) };
   const { port, servers } = server;
   assert.equal(await new DistributedLock({ key: "k", servers, tls }).withLock(() => 1), 1);
@@ -319,7 +321,6 @@ test("dflockd_clients_58_tls", async () => {
   assert.ok(Array.isArray((await stats({ port, tls })).locks));
   const wrong = new DistributedLock({ key: "k", servers, tls: { ca: readFileSync(foreign.certPath) } });
   await assert.rejects(wrong.acquire(), (error: Error) => !(error instanceof LockError) && "code" in error);
-  await server.kill();
   for (const { certPath } of [mine, foreign]) {
     rmSync(dirname(certPath), { recursive: true });
   }

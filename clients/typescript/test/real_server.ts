@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { spawn, execFileSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
-import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -35,12 +34,7 @@ export class RealServer {
         }
       });
     });
-    // A test that fails before it kills its server must leave nothing behind, nor wait for it.
-    process.once("exit", () => child.kill("SIGKILL"));
-    const server = new RealServer(child, await bound);
-    child.unref();
-    (child.stderr as Socket | null)?.unref();
-    return server;
+    return new RealServer(child, await bound);
   }
 
   get servers(): Array<[string, number]> {
@@ -49,7 +43,6 @@ export class RealServer {
 
   async kill(): Promise<void> {
     if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      this.#process.ref();
       this.#process.kill("SIGKILL");
       await once(this.#process, "exit");
     }
