@@ -347,11 +347,33 @@ impl Place {
                     match self.entered.last() {
                         Some(true) if byte == b'"' => {
                             self.start = at + 1;
-                            self.mode = Mode::Name;
+                            let Some(end) = cursor.next(|marks| marks.text_ends) else {
+                                self.mode = Mode::Name;
+                                return;
+                            };
+                            let raw = outlined.get(self.start..base + end).unwrap_or_default();
+                            let escaped = cursor.escaped(at - base, end);
+                            let wish = visit.name(Text { raw, escaped });
+                            if wish == Wish::Skip || wish == Wish::Enter {
+                                let Some(at) = cursor.next(|marks| marks.starts) else {
+                                    self.mode = Mode::Value(wish);
+                                    return;
+                                };
+                                let at = base + at;
+                                let byte = outlined.get(at).copied().unwrap_or_default();
+                                // By far the most frequent case needs nothing more.
+                                if wish == Wish::Enter || byte == b'{' || byte == b'[' {
+                                    self.value(at, byte, wish, visit);
+                                    self.short(&mut cursor, outlined, base, visit);
+                                }
+                            } else {
+                                self.named(wish);
+                            }
                         }
                         Some(false) if byte != b']' => {
                             let wish = visit.element(self.origin + at as u64);
                             self.value(at, byte, wish, visit);
+                            self.short(&mut cursor, outlined, base, visit);
                         }
                         None => {
                             let wish = visit.document(self.origin + at as u64);
@@ -385,12 +407,7 @@ impl Place {
                         self.split.clear();
                         wish
                     };
-                    self.mode = match wish {
-                        // Its value is passed over together with the rest.
-                        Wish::Leave(_) | Wish::Stop => Mode::Value(Wish::Skip),
-                        wish => Mode::Value(wish),
-                    };
-                    self.follow(wish);
+                    self.named(wish);
                 }
                 Mode::Text { first } => {
                     let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
@@ -442,6 +459,40 @@ impl Place {
                 },
             }
         }
+    }
+
+    /// Finishes a string or literal that has begun just now, if its end is in sight. This is what its mode does, without
+    /// going through the modes.
+    #[inline(always)]
+    fn short<V: Visit>(&mut self, cursor: &mut Cursor<'_>, outlined: &[u8], base: usize, visit: &mut V) {
+        match self.mode {
+            Mode::Text { first: true } => {
+                let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
+                let raw = outlined.get(self.start..base + end).unwrap_or_default();
+                let escaped = cursor.escaped(self.start - 1 - base, end);
+                let end = self.origin + (base + end) as u64 + 1;
+                let wish = visit.text(Text { raw, escaped }, true, Some(end));
+                self.ended(end, wish, visit);
+            }
+            Mode::Scalar => {
+                let Some(end) = scalar_end(outlined, self.start) else { return };
+                let raw = outlined.get(self.start..end).unwrap_or_default();
+                let end = self.origin + end as u64;
+                let wish = visit.scalar(raw, true, end);
+                self.ended(end, wish, visit);
+            }
+            _ => {}
+        }
+    }
+
+    /// A name ended; its value has not begun.
+    fn named(&mut self, wish: Wish) {
+        self.mode = match wish {
+            // Its value is passed over together with the rest.
+            Wish::Leave(_) | Wish::Stop => Mode::Value(Wish::Skip),
+            wish => Mode::Value(wish),
+        };
+        self.follow(wish);
     }
 
     /// A value begins at `at`, with this byte.
