@@ -7,6 +7,7 @@
 use crate::{
     automaton::Automaton,
     outline::Marks,
+    skip::{Place, skip},
     walk::{Output, walk},
 };
 
@@ -201,6 +202,23 @@ impl Instructions {
     }
 }
 
+impl Instructions {
+    /// [`skip`] with these instructions.
+    pub(crate) fn skip(self, place: &mut Place, blocks: &[Block]) -> Option<usize> {
+        match self {
+            Instructions::Portable => skip::<Portable>(place, blocks),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Sse2 => skip::<x86::Sse2>(place, blocks),
+            // SAFETY: `Has` is only made when the machine has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2(_) => unsafe { x86::skip_avx2(place, blocks) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512(_) => unsafe { x86::skip_avx512(place, blocks) },
+        }
+    }
+}
+
 /// Eight bytes in each of eight integers.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([u64; 8]);
@@ -259,12 +277,12 @@ impl Lanes for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! Every method here runs inside one of the `walk_*` functions, whose instructions it needs. They are forced
+    //! Every method here runs inside one of the `walk_*` and `skip_*` functions, whose instructions it needs. They are forced
     //! inline because a function cannot be compiled for more instructions than its caller otherwise.
 
     use std::arch::x86_64::*;
 
-    use super::{Automaton, Block, Lanes, Output, Room, walk};
+    use super::{Automaton, Block, Lanes, Output, Place, Room, skip, walk};
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
     pub(super) fn walk_avx2<'a, O: Output<'a>>(
@@ -282,6 +300,16 @@ mod x86 {
         out: &'a mut O::Target,
     ) -> usize {
         walk::<Avx512, O>(automaton, blocks, out)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
+    pub(super) fn skip_avx2(place: &mut Place, blocks: &[Block]) -> Option<usize> {
+        skip::<Avx2>(place, blocks)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
+    pub(super) fn skip_avx512(place: &mut Place, blocks: &[Block]) -> Option<usize> {
+        skip::<Avx512>(place, blocks)
     }
 
     /// What every x86-64 processor has.
@@ -344,7 +372,7 @@ mod x86 {
         #[inline(always)]
         fn gather(self, flags: impl Fn(__m256i) -> __m256i) -> u64 {
             let [low, high] = self.0;
-            // SAFETY: only used in `walk_avx2`.
+            // SAFETY: only used in `*_avx2`.
             unsafe {
                 let low = _mm256_movemask_epi8(flags(low)) as u32;
                 let high = _mm256_movemask_epi8(flags(high)) as u32;
@@ -357,19 +385,19 @@ mod x86 {
         #[inline(always)]
         fn load(block: &Block) -> Self {
             let at = block.as_ptr().cast::<__m256i>();
-            // SAFETY: only used in `walk_avx2`; the loads need no alignment and stay within the 64 bytes.
+            // SAFETY: only used in `*_avx2`; the loads need no alignment and stay within the 64 bytes.
             unsafe { Avx2([_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))]) }
         }
 
         #[inline(always)]
         fn equal(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx2`.
+            // SAFETY: only used in `*_avx2`.
             self.gather(|lane| unsafe { _mm256_cmpeq_epi8(lane, _mm256_set1_epi8(byte as i8)) })
         }
 
         #[inline(always)]
         fn equal_folded(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx2`.
+            // SAFETY: only used in `*_avx2`.
             self.gather(|lane| unsafe {
                 let folded = _mm256_or_si256(lane, _mm256_set1_epi8(0x20));
                 _mm256_cmpeq_epi8(folded, _mm256_set1_epi8(byte as i8))
@@ -378,7 +406,7 @@ mod x86 {
 
         #[inline(always)]
         fn at_most(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx2`.
+            // SAFETY: only used in `*_avx2`.
             self.gather(|lane| unsafe {
                 _mm256_cmpeq_epi8(_mm256_min_epu8(lane, _mm256_set1_epi8(byte as i8)), lane)
             })
@@ -386,7 +414,7 @@ mod x86 {
 
         #[inline(always)]
         fn digits(self) -> u64 {
-            // SAFETY: only used in `walk_avx2`.
+            // SAFETY: only used in `*_avx2`.
             self.gather(|lane| unsafe {
                 let value = _mm256_xor_si256(lane, _mm256_set1_epi8(0x30));
                 _mm256_cmpeq_epi8(_mm256_min_epu8(value, _mm256_set1_epi8(9)), value)
@@ -398,7 +426,7 @@ mod x86 {
             // Looked up by its low four bits, a whitespace byte finds itself and no other byte does: the empty
             // places hold zero, and a zero byte looks into the place of the space.
             self.gather(|lane| {
-                // SAFETY: only used in `walk_avx2`.
+                // SAFETY: only used in `*_avx2`.
                 unsafe {
                     let table = _mm256_setr_epi8(
                         32, 0, 0, 0, 0, 0, 0, 0, 0, 9, 10, 0, 0, 13, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 9, 10,
@@ -417,7 +445,7 @@ mod x86 {
         #[inline(always)]
         fn append(self, block: &Block, keep: u64, room: &mut Room<'_>) {
             let mut to = room.take();
-            // SAFETY: only used in `walk_avx2`. Eight groups of 8 bytes are written one after another, each where the
+            // SAFETY: only used in `*_avx2`. Eight groups of 8 bytes are written one after another, each where the
             // kept bytes of those before it end, so the last write ends at most behind the 64 bytes taken.
             unsafe {
                 if keep == u64::MAX {
@@ -443,19 +471,19 @@ mod x86 {
     impl Lanes for Avx512 {
         #[inline(always)]
         fn load(block: &Block) -> Self {
-            // SAFETY: only used in `walk_avx512`; the load needs no alignment.
+            // SAFETY: only used in `*_avx512`; the load needs no alignment.
             unsafe { Avx512(_mm512_loadu_si512(block.as_ptr().cast())) }
         }
 
         #[inline(always)]
         fn equal(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx512`.
+            // SAFETY: only used in `*_avx512`.
             unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
         }
 
         #[inline(always)]
         fn equal_folded(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx512`.
+            // SAFETY: only used in `*_avx512`.
             unsafe {
                 let folded = _mm512_or_si512(self.0, _mm512_set1_epi8(0x20));
                 _mm512_cmpeq_epi8_mask(folded, _mm512_set1_epi8(byte as i8))
@@ -464,13 +492,13 @@ mod x86 {
 
         #[inline(always)]
         fn at_most(self, byte: u8) -> u64 {
-            // SAFETY: only used in `walk_avx512`.
+            // SAFETY: only used in `*_avx512`.
             unsafe { _mm512_cmple_epu8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
         }
 
         #[inline(always)]
         fn digits(self) -> u64 {
-            // SAFETY: only used in `walk_avx512`.
+            // SAFETY: only used in `*_avx512`.
             unsafe {
                 let value = _mm512_sub_epi8(self.0, _mm512_set1_epi8(0x30));
                 _mm512_cmple_epu8_mask(value, _mm512_set1_epi8(9))
@@ -479,7 +507,7 @@ mod x86 {
 
         #[inline(always)]
         fn whitespace(self) -> u64 {
-            // SAFETY: only used in `walk_avx512`.
+            // SAFETY: only used in `*_avx512`.
             unsafe {
                 // The table of `Avx2`, in every quarter.
                 let table = _mm512_set4_epi32(0x0D00, 0x000A_0900, 0, 32);
@@ -495,7 +523,7 @@ mod x86 {
         #[inline(always)]
         fn append(self, _block: &Block, keep: u64, room: &mut Room<'_>) {
             let to = room.take();
-            // SAFETY: only used in `walk_avx512`. The 64 bytes taken are written, those that are kept first.
+            // SAFETY: only used in `*_avx512`. The 64 bytes taken are written, those that are kept first.
             unsafe { _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi8(keep, self.0)) };
             room.used += keep.count_ones() as usize;
         }
@@ -503,7 +531,7 @@ mod x86 {
 
     #[inline(always)]
     fn parities(bits: u64) -> u64 {
-        // SAFETY: only used in `walk_avx2` and `walk_avx512`.
+        // SAFETY: only used in `*_avx2` and `*_avx512`.
         unsafe {
             // Multiplying by all ones without carries adds up, in each bit, all lower ones.
             let product = _mm_clmulepi64_si128(_mm_set_epi64x(0, bits as i64), _mm_set1_epi8(-1), 0);

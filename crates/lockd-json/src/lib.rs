@@ -4,6 +4,7 @@
 //!   other bytes survive untouched, because clients read their state back byte for byte.
 //! * [`Outliner`] validates a stream of documents and tells, 64 bytes at a time, what begins and ends where. Whatever
 //!   must look into documents stands on it.
+//! * [`Skipper`] finds the ends of arrays and objects in validated documents.
 //! * [`Object`] reads the small request bodies, where every deviation from the documented members is an error.
 //! * [`ObjectWriter`] writes responses.
 //!
@@ -18,6 +19,7 @@ mod lanes;
 mod nesting;
 mod object;
 mod outline;
+mod skip;
 mod text;
 mod walk;
 mod write;
@@ -26,4 +28,5 @@ pub use compact::{Compactor, Limits, compact};
 pub use invalid::{DecodeError, Found, Invalid};
 pub use object::Object;
 pub use outline::{Marks, Outliner};
+pub use skip::Skipper;
 pub use write::{ObjectWriter, push_bool, push_int, push_string};

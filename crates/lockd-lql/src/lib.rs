@@ -3,6 +3,8 @@
 
 pub mod condition;
 pub mod error;
+pub mod index_needs;
+pub mod mutation;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 pub mod path;

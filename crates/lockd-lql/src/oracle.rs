@@ -2,7 +2,7 @@
 //! evaluators are compared with it. Only tests and benchmarks use it.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 
 use std::borrow::Cow;
 

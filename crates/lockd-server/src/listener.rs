@@ -30,8 +30,9 @@ pub enum Endpoint {
 pub struct HttpSettings {
     /// Requests in flight on one HTTP/2 connection; `None` leaves it to the library.
     pub http2_max_concurrent_streams: Option<u32>,
-    /// A request head must be complete this long after its first byte.
-    pub header_timeout: Duration,
+    /// An HTTP/1.1 connection is closed when it has gone this long without a complete request head, be it idle or slow. hyper
+    /// does not tell the two apart, so this has to be longer than clients keep idle connections for another request.
+    pub head_timeout: Duration,
 }
 
 /// A bound socket that nobody answers yet.
@@ -52,6 +53,10 @@ const BACKLOG: u32 = 4096;
 
 /// After an accept that failed for want of descriptors or memory: time for others to give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// When the system begins to ask a silent client's machine whether it is still there, and how often it asks again.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Bound {
     pub fn bind(endpoint: &Endpoint) -> io::Result<Bound> {
@@ -74,12 +79,16 @@ impl Bound {
             }
             Endpoint::Unix { path, mode } => {
                 remove_stale_socket(path)?;
-                // Created closed to others, then opened as far as asked: never open for a moment to more than that.
-                let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-                let listener = UnixListener::bind(path);
-                rustix::process::umask(before);
-                let listener = listener?;
+                let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+                socket.set_nonblocking(true)?;
+                // Linux gives the file the mode of the socket, so that it is never open for a moment to more than was asked
+                // for. The umask would do the same, but it belongs to the whole process, and the store's threads create
+                // files too. Systems that refuse this get the mode a moment later.
+                let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(*mode));
+                socket.bind(&socket2::SockAddr::unix(path)?)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+                socket.listen(BACKLOG as i32)?;
+                let listener = UnixListener::from_std(socket.into())?;
                 Ok(Bound { socket: Socket::Unix(listener, path.clone()), port: 0 })
             }
         }
@@ -100,12 +109,12 @@ impl Bound {
     ) -> DrainReport {
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(http.header_timeout);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .max_concurrent_streams(http.http2_max_concurrent_streams);
+        server.http1().timer(TokioTimer::new()).header_read_timeout(http.head_timeout);
+        server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+        if let Some(streams) = http.http2_max_concurrent_streams {
+            // To hyper, `None` would mean no limit at all.
+            server.http2().max_concurrent_streams(streams);
+        }
         let server = Arc::new(server);
         let accept = async {
             loop {
@@ -141,6 +150,16 @@ impl Bound {
         }
         report
     }
+}
+
+/// What every TCP connection is set to. That fails on some systems if the client has gone already, which says nothing about
+/// the socket that we accept on.
+fn tune(stream: &tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // A machine that lost power or its network says no goodbye. Its requests must not wait in line for ever, and be granted
+    // leases that nobody will hear of.
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {
@@ -180,7 +199,7 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream);
                 Ok(Stream::Tcp(stream))
             }
             Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -206,10 +225,32 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
                 format!("{} exists and is no socket: choose another path or remove it", path.display());
             Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
         }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            let text = format!("{} is the socket of a running server", path.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
-        Ok(_) => std::fs::remove_file(path),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => {
+                let text = format!("{} is the socket of a running server", path.display());
+                Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            // Not being allowed to knock does not mean that nobody is at home.
+            Err(error) => {
+                let text = format!("cannot tell whether {} is in use: {error}", path.display());
+                Err(io::Error::new(error.kind(), text))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_clients_are_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let Stream::Tcp(stream) = Socket::Tcp(listener).accept().await.unwrap() else { unreachable!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
     }
 }

@@ -148,7 +148,7 @@ impl KeyModel {
             // Settings of namespaces are no business of a key.
             Op::ConfigureNamespace(_) => return Verdict::Wait,
             Op::Keepalive(op) => self.prove(now, &op.claim).map(|mut lease| {
-                lease.expires = now + limits.ttl_ms(op.ttl_seconds);
+                lease.expires = expiry(now, limits.ttl_ms(op.ttl_seconds));
                 let shape = Shape::Renewed {
                     expires: lease.expires,
                     token: lease.token,
@@ -172,14 +172,14 @@ impl KeyModel {
                 Ok(self.with(draft, shape))
             }),
             Op::SetMetadata(op) => self.prove(now, &op.claim).and_then(|lease| {
-                self.meets(&Expect { version: op.if_version, etag: None })?;
+                self.meets(&Expect { version: op.if_version, ..Expect::default() })?;
                 let mut draft = self.draft(&lease);
                 draft.hidden = Some(op.query_hidden);
                 let shape = Shape::MetadataSet { version: draft.version, hidden: op.query_hidden };
                 Ok(self.with(draft, shape))
             }),
             Op::Remove(op) => self.prove(now, &op.claim).and_then(|lease| {
-                self.meets(&Expect { version: None, etag: op.if_etag })?;
+                self.meets(&Expect { etag: op.if_etag, ..Expect::default() })?;
                 let mut draft = self.draft(&lease);
                 if draft.state == DraftState::Untouched && self.value.is_none() {
                     return Ok(Verdict::Keep(Shape::Removed { staged: false, version: self.version }));
@@ -257,7 +257,7 @@ impl KeyModel {
             txn: op.txn.unwrap_or(op.own_txn),
             coordinated: op.txn.is_some(),
             owner: op.owner.clone(),
-            expires: now + limits.ttl_ms(op.ttl_seconds),
+            expires: expiry(now, limits.ttl_ms(op.ttl_seconds)),
             token: self.token + 1,
         };
         let shape = Shape::Granted {
@@ -396,6 +396,11 @@ impl KeyModel {
         seen.extend(draft.files.clone());
         seen
     }
+}
+
+/// A promised time is kept in full, though the clock may hide a part of a millisecond.
+pub fn expiry(now: u64, ttl: u64) -> u64 {
+    now.saturating_add(ttl).saturating_add(1)
 }
 
 fn change(after: KeyModel, shape: Shape) -> Verdict {

@@ -22,9 +22,12 @@ impl Selector {
         if !self.depth_is_bounded() {
             return Err(SelectorError { problem: Problem::TooDeep, offset: None });
         }
+        // Parts that will be folded away are checked too, and then gone before their clauses are counted.
+        check(self).map_err(|problem| SelectorError { problem, offset: None })?;
+        let selector = self.clone().simplified();
         let mut compiler =
             Compiler { now, clauses: Vec::new(), known: HashMap::new(), hasher: RandomState::new() };
-        let root = compiler.node(self).map_err(|problem| SelectorError { problem, offset: None })?;
+        let root = compiler.node(&selector).map_err(|problem| SelectorError { problem, offset: None })?;
         Ok(Condition { root, clauses: compiler.clauses })
     }
 
@@ -46,8 +49,6 @@ struct Compiler {
 
 impl Compiler {
     fn node(&mut self, selector: &Selector) -> Result<Node, Problem> {
-        // Clauses of a part that is folded away are not needed, but what is wrong with them must be said.
-        selector.check_clauses()?;
         let mut parts = Vec::new();
         for part in &selector.and {
             parts.push(self.node(part)?);
@@ -59,13 +60,14 @@ impl Compiler {
         if let Some(inner) = &selector.not {
             parts.push(not(self.node(inner)?));
         }
+        self.clauses(selector, &mut parts)?;
+        Ok(all(parts))
+    }
+
+    /// Adds the clauses of one node. This is apart from the recursion to keep its frames small.
+    fn clauses(&mut self, selector: &Selector, parts: &mut Vec<Node>) -> Result<(), Problem> {
         for (name, term) in selector.terms() {
-            let path = path(&term.field, name)?;
-            parts.push(if name != "eq" && term.is_always_true() {
-                Node::Always
-            } else {
-                self.clause(path, term_test(name, term))
-            });
+            parts.push(self.clause(path(&term.field, name)?, term_test(name, term)));
         }
         if let Some(range) = &selector.range {
             parts.push(self.clause(path(&range.field, "range")?, range_test(range)));
@@ -77,10 +79,10 @@ impl Compiler {
             let items = within.any.clone();
             parts.push(self.clause(path(&within.field, "in")?, Test::OneOf { items }));
         }
-        if let Some(pointer) = selector.exists.as_ref().filter(|pointer| !pointer.is_empty()) {
+        if let Some(pointer) = &selector.exists {
             parts.push(self.clause(path(pointer, "exists")?, Test::Exists));
         }
-        Ok(all(parts))
+        Ok(())
     }
 
     fn clause(&mut self, path: Path, test: Test) -> Node {
@@ -112,6 +114,29 @@ impl Compiler {
             upper: tightest(upper, |a, b| a < b),
         }
     }
+}
+
+/// Checks a tree whose depth is bounded.
+fn check(selector: &Selector) -> Result<(), Problem> {
+    check_node(selector)?;
+    selector.and.iter().chain(&selector.or).chain(selector.not.as_deref()).try_for_each(check)
+}
+
+fn check_node(selector: &Selector) -> Result<(), Problem> {
+    selector.check_clauses()?;
+    for (name, term) in selector.terms() {
+        path(&term.field, name)?;
+    }
+    let fields = [
+        ("range", selector.range.as_ref().map(|range| &*range.field)),
+        ("date", selector.date.as_ref().map(|date| &*date.field)),
+        ("in", selector.within.as_ref().map(|within| &*within.field)),
+        ("exists", selector.exists.as_deref()),
+    ];
+    for (name, field) in fields {
+        path(field.unwrap_or_default(), name)?;
+    }
+    Ok(())
 }
 
 fn path(field: &str, clause: &'static str) -> Result<Path, Problem> {

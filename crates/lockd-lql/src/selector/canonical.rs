@@ -72,6 +72,12 @@ fn push_selector(out: &mut Vec<u8>, selector: &Selector) {
     if let Some(inner) = &selector.not {
         push_selector(members.name("not"), inner);
     }
+    push_clauses(&mut members, selector);
+    members.close();
+}
+
+/// Writes the clauses of one node. This is apart from the recursion to keep its frames small.
+fn push_clauses(members: &mut Members<'_>, selector: &Selector) {
     for (name, term) in selector.terms() {
         push_term(members.name(name), term);
     }
@@ -85,7 +91,6 @@ fn push_selector(out: &mut Vec<u8>, selector: &Selector) {
         push_within(members.name("in"), within);
     }
     members.text("exists", selector.exists.as_deref());
-    members.close();
 }
 
 fn push_term(out: &mut Vec<u8>, term: &Term) {

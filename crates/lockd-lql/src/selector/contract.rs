@@ -39,6 +39,8 @@ fn url(parameters: &[(&str, &str)]) -> Result<Option<Selector>, SelectorError> {
     Selector::from_url_parameters(parameters.iter().copied())
 }
 
+const STACK: usize = 1024 * 1024;
+
 const OPEN: &str = r#"{"eq":{"field":"/status","value":"open"}}"#;
 
 #[test]
@@ -659,6 +661,23 @@ fn lql_59_nesting_is_capped_in_every_form() {
     let path = "or.0.".repeat(300) + "exists";
     assert_eq!(url(&[(&path, "/a")]).unwrap_err().problem, Problem::TooDeep);
     assert_eq!(Selector::parse_list(&[text(255)], Join::And).unwrap_err().problem, Problem::TooDeep);
+}
+
+#[test]
+fn lql_59_the_deepest_selector_needs_little_stack() {
+    let work = || {
+        let json =
+            r#"{"and":[{"exists":"/b"},{"not":"#.repeat(127) + r#"{"exists":"/a"}"# + &"}]}".repeat(127);
+        let selector = from_json(&json).unwrap();
+        assert!(selector.compile(Instant(0)).is_ok());
+        assert_eq!(selector.clone().simplified(), selector);
+        assert_eq!(selector.to_json(), json);
+        assert!(!selector.depends_on_time());
+        let text = "not.or.".repeat(127) + "exists{/a}";
+        assert!(parse(&text).compile(Instant(0)).is_ok());
+    };
+    let small = std::thread::Builder::new().stack_size(STACK);
+    small.spawn(work).unwrap().join().unwrap();
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Selector {
         let offset = reader.offset();
         let selector = match reader.token()? {
             Token::Null => Selector::default(),
-            Token::Object => selector(&mut reader, 1, offset)?,
+            Token::Object => tree(&mut reader)?,
             _ => return Err(SelectorError::at(Problem::NotAnObject, offset)),
         };
         reader.end()?;
@@ -30,73 +30,137 @@ impl Selector {
     }
 }
 
-/// Reads the members of a node.
-fn selector(reader: &mut Reader<'_>, depth: usize, offset: usize) -> Result<Selector, SelectorError> {
-    if depth > MAX_DEPTH {
-        return Err(SelectorError::at(Problem::TooDeep, offset));
+/// What has been opened and not yet closed.
+enum Open {
+    Node { node: Selector, first: bool },
+    List { list: Vec<Selector>, first: bool, group: ListGroup },
+}
+
+#[derive(Clone, Copy)]
+enum ListGroup {
+    And,
+    Or,
+}
+
+impl Open {
+    fn node() -> Open {
+        Open::Node { node: Selector::default(), first: true }
     }
-    let mut node = Selector::default();
-    each_member(reader, |reader, name, offset| {
-        match name {
-            "and" => node.and = selectors(reader, depth, offset, "and")?,
-            "or" => node.or = selectors(reader, depth, offset, "or")?,
-            "not" => node.not = inner(reader, depth, offset, "not")?.map(Box::new),
-            "eq" => node.eq = term(reader, offset, "eq")?,
-            "contains" => node.contains = term(reader, offset, "contains")?,
-            "icontains" => node.icontains = term(reader, offset, "icontains")?,
-            "prefix" => node.prefix = term(reader, offset, "prefix")?,
-            "iprefix" => node.iprefix = term(reader, offset, "iprefix")?,
-            "range" => node.range = range(reader, offset)?,
-            "date" => node.date = date(reader, offset)?,
-            "in" => node.within = within(reader, offset)?,
-            "exists" => {
-                let pointer =
-                    text(reader, Problem::MemberType { member: "exists", expected: "a JSON pointer" })?;
-                node.exists = pointer.filter(|pointer| !pointer.is_empty()).map(String::into_boxed_str);
+
+    /// Puts a finished node where it belongs: into a list, or under `not`.
+    fn take(&mut self, inner: Selector) {
+        match self {
+            Open::Node { node, .. } => node.not = Some(Box::new(inner)),
+            // Empty elements are true; nothing is gained by keeping many.
+            Open::List { list, .. } if inner.is_empty() && list.last().is_some_and(Selector::is_empty) => {}
+            Open::List { list, .. } => list.push(inner),
+        }
+    }
+}
+
+/// Reads the nodes below the brace that was stepped into. What is open is kept on the heap: how deep a client nests must
+/// not matter to the stack.
+fn tree(reader: &mut Reader<'_>) -> Result<Selector, SelectorError> {
+    let mut outer: Vec<Open> = Vec::new();
+    let mut depth = 1;
+    let mut current = Open::node();
+    loop {
+        let opened = match &mut current {
+            Open::Node { node, first } => match reader.next_member(first)? {
+                Some(name) => member(reader, node, &name.to_ascii_lowercase())?,
+                None => {
+                    let node = std::mem::take(node);
+                    let Some(parent) = outer.pop() else { return Ok(node) };
+                    current = parent;
+                    current.take(node);
+                    depth -= 1;
+                    None
+                }
+            },
+            Open::List { list, first, group } => {
+                if reader.next_element(first)? {
+                    let offset = reader.offset();
+                    match reader.token()? {
+                        Token::Null => {
+                            current.take(Selector::default());
+                            None
+                        }
+                        Token::Object => Some(Open::node()),
+                        _ => return Err(wrong_list(*group, offset)),
+                    }
+                } else {
+                    let (list, group) = (std::mem::take(list), *group);
+                    if let Some(parent) = outer.pop() {
+                        current = parent;
+                    }
+                    if let Open::Node { node, .. } = &mut current {
+                        match group {
+                            ListGroup::And => node.and = list,
+                            ListGroup::Or => node.or = list,
+                        }
+                    }
+                    None
+                }
             }
-            _ => skip(reader)?,
-        }
-        Ok(())
-    })?;
-    Ok(node)
-}
-
-/// Reads the list of an `and` or `or`. Empty elements are true; nothing is gained by keeping many.
-fn selectors(
-    reader: &mut Reader<'_>,
-    depth: usize,
-    offset: usize,
-    member: &'static str,
-) -> Result<Vec<Selector>, SelectorError> {
-    let expected = "an array of selectors";
-    match reader.token()? {
-        Token::Null => return Ok(Vec::new()),
-        Token::Array => {}
-        _ => return Err(SelectorError::at(Problem::MemberType { member, expected }, offset)),
-    }
-    let mut list: Vec<Selector> = Vec::new();
-    let mut first = true;
-    while reader.next_element(&mut first)? {
-        let offset = reader.offset();
-        let element = inner(reader, depth, offset, member)?.unwrap_or_default();
-        if !element.is_empty() || list.last().is_none_or(|last| !last.is_empty()) {
-            list.push(element);
+        };
+        if let Some(opened) = opened {
+            if let Open::Node { .. } = opened {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(SelectorError::at(Problem::TooDeep, reader.offset()));
+                }
+            }
+            outer.push(std::mem::replace(&mut current, opened));
         }
     }
-    Ok(list)
 }
 
-fn inner(
-    reader: &mut Reader<'_>,
-    depth: usize,
-    offset: usize,
-    member: &'static str,
-) -> Result<Option<Selector>, SelectorError> {
-    match reader.token()? {
-        Token::Null => Ok(None),
-        Token::Object => selector(reader, depth + 1, offset).map(Some),
-        _ => Err(SelectorError::at(Problem::MemberType { member, expected: "a selector object" }, offset)),
+fn wrong_list(group: ListGroup, offset: usize) -> SelectorError {
+    let member = match group {
+        ListGroup::And => "and",
+        ListGroup::Or => "or",
+    };
+    SelectorError::at(Problem::MemberType { member, expected: "an array of selectors" }, offset)
+}
+
+/// Reads a member of a node, or steps into it if it holds nodes.
+fn member(reader: &mut Reader<'_>, node: &mut Selector, name: &str) -> Result<Option<Open>, SelectorError> {
+    let offset = reader.offset();
+    match name {
+        "and" | "or" => {
+            let group = if name == "and" { ListGroup::And } else { ListGroup::Or };
+            match (reader.token()?, group) {
+                (Token::Array, group) => {
+                    return Ok(Some(Open::List { list: Vec::new(), first: true, group }));
+                }
+                (Token::Null, ListGroup::And) => node.and.clear(),
+                (Token::Null, ListGroup::Or) => node.or.clear(),
+                _ => return Err(wrong_list(group, offset)),
+            }
+        }
+        "not" => match reader.token()? {
+            Token::Object => return Ok(Some(Open::node())),
+            Token::Null => node.not = None,
+            _ => {
+                let problem = Problem::MemberType { member: "not", expected: "a selector object" };
+                return Err(SelectorError::at(problem, offset));
+            }
+        },
+        "eq" => node.eq = term(reader, offset, "eq")?,
+        "contains" => node.contains = term(reader, offset, "contains")?,
+        "icontains" => node.icontains = term(reader, offset, "icontains")?,
+        "prefix" => node.prefix = term(reader, offset, "prefix")?,
+        "iprefix" => node.iprefix = term(reader, offset, "iprefix")?,
+        "range" => node.range = range(reader, offset)?,
+        "date" => node.date = date(reader, offset)?,
+        "in" => node.within = within(reader, offset)?,
+        "exists" => {
+            let pointer = text(reader, Problem::MemberType { member: "exists", expected: "a JSON pointer" })?;
+            node.exists = pointer.filter(|pointer| !pointer.is_empty()).map(String::into_boxed_str);
+        }
+        _ => skip(reader)?,
     }
+    Ok(None)
 }
 
 fn term(

@@ -124,9 +124,10 @@ fn part(piece: Piece<'_>) -> Result<Option<Part>, SelectorError> {
         return Ok(Some(Part { groups: path.groups, clause, order, placed, offset }));
     }
     if let Some(shorthand) = Shorthand::parse(text, offset) {
-        let Shorthand { negated, clause } = shorthand?;
+        let shorthand = shorthand?;
+        let order = (true, shorthand.order());
+        let Shorthand { negated, clause } = shorthand;
         let groups = if negated { vec![Group::Not] } else { Vec::new() };
-        let order = (true, format!("{negated} {clause:?}"));
         return Ok(Some(Part { groups, clause, order, placed: false, offset }));
     }
     match text {

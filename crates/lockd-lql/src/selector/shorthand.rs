@@ -22,6 +22,11 @@ pub(super) struct Shorthand {
 const OPERATORS: [&str; 7] = ["!=", ">=", "<=", "==", "=", ">", "<"];
 
 impl Shorthand {
+    /// A text that orders comparisons; equal ones have equal texts.
+    pub(super) fn order(&self) -> String {
+        format!("{} {:?}", self.negated, self.clause)
+    }
+
     /// Reads a piece that starts at `offset` of the source; nothing if there is no operator in it.
     pub(super) fn parse(piece: &str, offset: usize) -> Option<Result<Shorthand, SelectorError>> {
         let (at, operator) = find_operator(piece)?;

@@ -1,81 +1,87 @@
 //! Folding of parts that are always true or always false.
 
-use super::{Selector, Term};
+use super::{MAX_DEPTH, Selector, Term};
 use crate::path::{Path, Segment};
 
+#[derive(Clone, Copy, PartialEq)]
 enum Truth {
     Always,
     Never,
-    Depends(Selector),
+    Depends,
 }
 
 impl Selector {
     /// The same selector without parts that are trivially true or false. One that is always true becomes empty, one that
     /// is always false becomes `{"and":[{"not":{}}]}`.
     ///
-    /// Nodes deeper than [`MAX_DEPTH`](super::MAX_DEPTH) are left as they are; compiling refuses them.
+    /// Nodes deeper than [`MAX_DEPTH`] are left as they are; compiling refuses them.
     #[must_use]
-    pub fn simplified(&self) -> Selector {
-        match fold(self, 1) {
+    pub fn simplified(mut self) -> Selector {
+        match fold(&mut self, MAX_DEPTH) {
             Truth::Always => Selector::default(),
             Truth::Never => {
                 let nothing = Selector { not: Some(Box::default()), ..Selector::default() };
                 Selector { and: vec![nothing], ..Selector::default() }
             }
-            Truth::Depends(selector) => selector,
+            Truth::Depends => self,
         }
     }
 
     /// Whether the node has no parts, and so is true of every document.
     pub fn is_empty(&self) -> bool {
-        *self == Selector::default()
+        self.and.is_empty() && self.or.is_empty() && self.not.is_none() && self.has_no_clauses()
+    }
+
+    fn has_no_clauses(&self) -> bool {
+        self.terms().next().is_none()
+            && self.range.is_none()
+            && self.date.is_none()
+            && self.within.is_none()
+            && self.exists.is_none()
     }
 }
 
-fn fold(selector: &Selector, depth: usize) -> Truth {
-    if depth > super::MAX_DEPTH {
-        return Truth::Depends(selector.clone());
-    }
-    let mut folded = Selector {
-        and: Vec::new(),
-        or: Vec::new(),
-        not: None,
-        eq: selector.eq.clone(),
-        contains: selector.contains.clone().filter(|term| !term.is_always_true()),
-        icontains: selector.icontains.clone().filter(|term| !term.is_always_true()),
-        prefix: selector.prefix.clone().filter(|term| !term.is_always_true()),
-        iprefix: selector.iprefix.clone().filter(|term| !term.is_always_true()),
-        range: selector.range.clone(),
-        date: selector.date.clone(),
-        within: selector.within.clone(),
-        exists: selector.exists.clone().filter(|pointer| !pointer.is_empty()),
-    };
-    for part in &selector.and {
-        match fold(part, depth + 1) {
-            Truth::Always => {}
-            Truth::Never => return Truth::Never,
-            Truth::Depends(part) => folded.and.push(part),
+/// Takes the trivial parts out of a node.
+fn fold(node: &mut Selector, levels: usize) -> Truth {
+    let Some(below) = levels.checked_sub(1) else { return Truth::Depends };
+    let mut never = false;
+    node.and.retain_mut(|part| {
+        let truth = fold(part, below);
+        never |= truth == Truth::Never;
+        truth == Truth::Depends
+    });
+    if !node.or.is_empty() {
+        let mut chosen = false;
+        node.or.retain_mut(|branch| {
+            let truth = fold(branch, below);
+            chosen |= truth == Truth::Always;
+            truth == Truth::Depends
+        });
+        if chosen {
+            node.or.clear();
+        } else {
+            never |= node.or.is_empty();
         }
     }
-    let mut chosen = false;
-    for branch in &selector.or {
-        match fold(branch, depth + 1) {
-            Truth::Always => chosen = true,
-            Truth::Never => {}
-            Truth::Depends(branch) => folded.or.push(branch),
+    if let Some(inner) = &mut node.not {
+        let truth = fold(inner, below);
+        never |= truth == Truth::Always;
+        if truth != Truth::Depends {
+            node.not = None;
         }
     }
-    if chosen {
-        folded.or.clear();
-    } else if folded.or.is_empty() && !selector.or.is_empty() {
+    if never {
         return Truth::Never;
     }
-    match selector.not.as_deref().map(|inner| fold(inner, depth + 1)) {
-        None | Some(Truth::Never) => {}
-        Some(Truth::Always) => return Truth::Never,
-        Some(Truth::Depends(inner)) => folded.not = Some(Box::new(inner)),
+    for slot in [&mut node.contains, &mut node.icontains, &mut node.prefix, &mut node.iprefix] {
+        if slot.as_ref().is_some_and(|term| term.is_always_true()) {
+            *slot = None;
+        }
     }
-    if folded.is_empty() { Truth::Always } else { Truth::Depends(folded) }
+    if node.exists.as_ref().is_some_and(|pointer| pointer.is_empty()) {
+        node.exists = None;
+    }
+    if node.is_empty() { Truth::Always } else { Truth::Depends }
 }
 
 impl Term {

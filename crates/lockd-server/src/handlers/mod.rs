@@ -8,6 +8,7 @@ pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod keepalive;
 pub(crate) mod metadata;
+pub(crate) mod mutate;
 pub(crate) mod namespace;
 pub(crate) mod release;
 pub(crate) mod remove;
