@@ -633,7 +633,7 @@ fn scalar_end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Appends until the buffer holds more than `limit`.
 fn push_up_to(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    let room = (limit + 1).saturating_sub(buffer.len());
+    let room = limit.saturating_add(1).saturating_sub(buffer.len());
     buffer.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
 
