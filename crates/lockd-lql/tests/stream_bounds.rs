@@ -180,9 +180,9 @@ fn long_strings_are_not_held() {
     let chunk = "lorem ipsum \\u00e4 dolor ".repeat(2600);
     for (selector, megabytes, expected) in [
         ("contains{f=/s,v=nowhere}", 100, false),
-        ("contains{f=/...,v=\"needle in hay\"}", 100, true),
-        ("eq{f=/s,v=lorem}", 100, false),
-        ("not.prefix{f=/s,v=\"lorem ipsum x\"}", 100, true),
+        ("contains{f=/...,v=\"needle in hay\"}", 16, true),
+        ("eq{f=/s,v=lorem}", 16, false),
+        ("not.prefix{f=/s,v=\"lorem ipsum x\"}", 16, true),
         ("icontains{f=/s,v=\"NEEDLE in h\"}", 8, true),
     ] {
         let mut matcher = Matcher::new(&compiled(selector));

@@ -9,7 +9,7 @@
 use super::{
     long::{Long, Needs, STEP},
     probe::{Lower, Probe},
-    route::{NONE, Routes, StepId},
+    route::{NONE, Routes, StepId, mark},
     scan::Text,
     text::unescape,
     verdict::Verdict,
@@ -42,8 +42,8 @@ struct Level {
     scopes: usize,
     /// How many elements have come, if it is an array.
     elements: u64,
-    /// The lengths of the names that lead on, one bit each; longer ones share the last bit. All bits if any name does.
-    lengths: u64,
+    /// The marks of the names that lead on, one bit each; all bits if any name does.
+    marks: u64,
     /// Its only state leads to everything below, and by itself nowhere else.
     stays: bool,
 }
@@ -213,21 +213,28 @@ impl Evaluation {
     #[inline]
     pub(crate) fn member(&mut self, name: Text<'_>) -> bool {
         let Some(&level) = self.levels.last() else { return false };
-        if !name.escaped && level.lengths >> name.raw.len().min(63) & 1 == 0 {
+        if !name.escaped && level.marks >> mark(name.raw) & 1 == 0 {
             return false;
         }
         if level.stays {
             return self.stay(level);
         }
         self.begin_next(level.scopes);
-        let mut decoded = std::mem::take(&mut self.name);
-        let name = if name.escaped {
+        if !name.escaped {
+            self.follow(level, name.raw);
+        } else {
+            let mut decoded = std::mem::take(&mut self.name);
             decoded.clear();
             unescape(name.raw, &mut decoded);
-            &decoded
-        } else {
-            name.raw
-        };
+            self.follow(level, &decoded);
+            self.name = decoded;
+        }
+        !self.next.is_empty()
+    }
+
+    /// Takes the steps to a member.
+    #[inline(always)]
+    fn follow(&mut self, level: Level, name: &[u8]) {
         for place in level.states..self.states.len() {
             let Some(&state) = self.states.get(place) else { break };
             let Some(step) = self.routes.steps.get(state.step as usize) else { break };
@@ -249,8 +256,6 @@ impl Evaluation {
                 }
             }
         }
-        self.name = decoded;
-        !self.next.is_empty()
     }
 
     /// A member or element of a level that stays begins.
@@ -326,7 +331,7 @@ impl Evaluation {
             detours: self.detour_count,
             scopes: self.scopes.len(),
             elements: 0,
-            lengths: 0,
+            marks: 0,
             stays: false,
         };
         for place in 0..self.next.len() {
@@ -364,7 +369,7 @@ impl Evaluation {
             if !leads_on {
                 continue;
             }
-            level.lengths |= if state.through { step.lengths } else { step.lengths_of_any };
+            level.marks |= if state.through { step.marks } else { step.marks_of_any };
             let own = if object || step.indexes.is_empty() {
                 NO_DETOUR
             } else {

@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use crate::condition::{Scalar, Temporal, Test, fold_char};
+use crate::condition::{Scalar, Temporal, Test, fold_char, within};
 
 /// A test with everything made ready that can be.
 #[derive(Clone, Debug)]
@@ -186,14 +186,49 @@ impl Probe {
             return self.long_text(literal) || self.finds(literal, literal);
         }
         match &self.kind {
-            Kind::Whole => self.test.accepts(match literal {
-                b"true" => Scalar::Bool(true),
-                b"false" => Scalar::Bool(false),
-                number => Scalar::Number(std::str::from_utf8(number).unwrap_or_default()),
-            }),
+            Kind::Whole => match &self.test {
+                Test::Numbers { lower, upper } if let Some(number) = short_decimal(literal) => {
+                    within(number, *lower, *upper)
+                }
+                test => test.accepts(match literal {
+                    b"true" => Scalar::Bool(true),
+                    b"false" => Scalar::Bool(false),
+                    number => Scalar::Number(std::str::from_utf8(number).unwrap_or_default()),
+                }),
+            },
             _ => self.text(literal, lower),
         }
     }
+}
+
+/// The value of a number that has so few digits that it can be computed without rounding twice, as most numbers have.
+fn short_decimal(literal: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (negative, digits) = match literal {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // Fifteen digits and a point.
+    if digits.len() > 16 {
+        return None;
+    }
+    let mut value = 0u64;
+    let mut point = None;
+    for (place, &byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+            b'.' => point = Some(place),
+            _ => return None,
+        }
+    }
+    let fraction = point.map_or(0, |point| digits.len() - point - 1);
+    if digits.len() - usize::from(point.is_some()) > 15 {
+        return None;
+    }
+    // Both are exact, so that the quotient is the nearest value there is.
+    let value = value as f64 / POWERS.get(fraction)?;
+    Some(if negative { -value } else { value })
 }
 
 /// Whether a text may be a temporal literal: almost none is.
@@ -239,5 +274,29 @@ pub(crate) fn fold_into(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(fold_char(letter).encode_utf8(&mut [0; 4]).as_bytes());
         }
         out.extend_from_slice(chunk.invalid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_numbers_have_the_value_that_they_always_have(literal in "-?(0|[1-9][0-9]{0,16})(\\.[0-9]{1,17})?(e1)?") {
+            if let Some(value) = short_decimal(literal.as_bytes()) {
+                prop_assert_eq!(value.to_bits(), literal.parse::<f64>().unwrap().to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn words_and_long_numbers_are_left_to_others() {
+        for literal in ["true", "false", "null", "1e3", "1234567890123456", "0.1234567890123456"] {
+            assert_eq!(short_decimal(literal.as_bytes()), None, "{literal}");
+        }
+        assert_eq!(short_decimal(b"-12.50"), Some(-12.5));
     }
 }

@@ -31,10 +31,10 @@ pub(crate) struct Step {
     pub(crate) descendants: StepId,
     /// Having been taken once, it is taken for everything below as well.
     pub(crate) sticky: bool,
-    /// The lengths of the names that lead on, one bit each; the last bit is for all that are longer.
-    pub(crate) lengths: u64,
+    /// The [`mark`]s of the names that lead on, one bit each.
+    pub(crate) marks: u64,
     /// The same, or all bits if members of any name lead on.
-    pub(crate) lengths_of_any: u64,
+    pub(crate) marks_of_any: u64,
     /// The paths that end here.
     pub(crate) ends: Vec<u32>,
 }
@@ -52,8 +52,8 @@ impl Step {
             any_child: NONE,
             descendants: NONE,
             sticky: false,
-            lengths: 0,
-            lengths_of_any: 0,
+            marks: 0,
+            marks_of_any: 0,
             ends: Vec::new(),
         }
     }
@@ -84,6 +84,13 @@ impl Step {
     pub(crate) fn enters_objects(&self) -> bool {
         self.sticky || self.has_names() || self.any_member != NONE || self.any_child != NONE
     }
+}
+
+/// A number below 64 that names rarely have in common, and that costs next to nothing.
+#[inline(always)]
+pub(crate) fn mark(name: &[u8]) -> u32 {
+    let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+    (u32::from(first) ^ u32::from(last) << 2).wrapping_add(name.len() as u32) & 63
 }
 
 /// Whether two names are the same. Names are short, and this costs less than a call.
@@ -121,7 +128,7 @@ impl Routes {
         for step in &mut routes.steps {
             step.indexes.sort_unstable();
             let any = step.sticky || step.any_member != NONE || step.any_child != NONE;
-            step.lengths_of_any = if any { u64::MAX } else { step.lengths };
+            step.marks_of_any = if any { u64::MAX } else { step.marks };
         }
         routes
     }
@@ -137,7 +144,7 @@ impl Routes {
                     return known;
                 }
                 let name: Box<[u8]> = name.as_bytes().into();
-                from.lengths |= 1 << name.len().min(63);
+                from.marks |= 1 << mark(&name);
                 self.longest_name = self.longest_name.max(name.len());
                 if let Some(index) = *index {
                     from.indexes.push((index, new));
