@@ -12,7 +12,7 @@ use super::{
     file_value::FileValues,
     machine::{Machine, OutputLimit, Run},
     program::Code,
-    states::States,
+    states::{ENOUGH, States},
 };
 
 /// How much of a document is compacted and edited at once: it should stay in the cache in between.
@@ -67,12 +67,19 @@ impl std::fmt::Debug for Editor {
 
 impl Editor {
     pub(super) fn new(code: Arc<Code>, limits: EditLimits, files: Option<Box<dyn FileValues>>) -> Self {
-        let mut states = States::new(code.clone());
-        let root = states.root();
+        Self::with_states(code.clone(), limits, files, States::new(code, ENOUGH))
+    }
+
+    pub(super) fn with_states(
+        code: Arc<Code>,
+        limits: EditLimits,
+        files: Option<Box<dyn FileValues>>,
+        states: States,
+    ) -> Self {
         Editor {
             compactor: compactor(limits),
             compacted: Vec::with_capacity(PIECE),
-            machine: Machine::new(root),
+            machine: Machine::new(states.root()),
             states,
             code,
             limits,
@@ -116,11 +123,10 @@ impl Editor {
     /// Forgets a document that was begun.
     pub fn reset(&mut self) {
         self.compactor = compactor(self.limits);
-        let mut root = self.states.root();
-        if self.states.is_full(1) {
-            self.states.trim(std::iter::once(&mut root));
+        if self.states.is_full(0) {
+            self.states.trim(std::iter::empty());
         }
-        self.machine.reset(root);
+        self.machine.reset(self.states.root());
         self.written = 0;
         self.failure = None;
     }

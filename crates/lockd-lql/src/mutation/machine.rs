@@ -585,11 +585,12 @@ enum Keep {
 }
 
 /// The quote that ends a string, or `None` if the string goes on, and whether it does so behind a backslash.
+#[inline]
 fn text_end(input: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));
     loop {
         let rest = input.get(at..).unwrap_or_default();
-        at += memchr2(b'"', b'\\', rest)?;
+        at += quote_or_backslash(rest)?;
         if input.get(at) == Some(&b'"') {
             return Some(at);
         }
@@ -599,6 +600,29 @@ fn text_end(input: &[u8], escaped: &mut bool) -> Option<usize> {
             return None;
         }
     }
+}
+
+#[inline]
+fn quote_or_backslash(input: &[u8]) -> Option<usize> {
+    // Most names and many strings are shorter than what it takes to call a search for long ones.
+    let mut at = 0;
+    while at < 32
+        && let Some(word) = input.get(at..).and_then(|rest| rest.first_chunk())
+    {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ 0x2222_2222_2222_2222) | zero_bytes(word ^ 0x5C5C_5C5C_5C5C_5C5C);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr2(b'"', b'\\', input.get(at..)?).map(|found| at + found)
+}
+
+/// Sets the highest bit of every byte that is zero; above the first such byte, other bits may be set as well.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
 }
 
 /// The byte behind a number or literal.

@@ -5,7 +5,9 @@
 //! the list must fail as if it did not exist. Such a value has a state with a limit: only edits before the limit count,
 //! and nothing is written.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
+
+use hashbrown::HashMap;
 
 use super::{
     built::{Built, Impossible, Token},
@@ -20,7 +22,7 @@ pub(super) type StateId = u32;
 pub(super) const DEAD: StateId = 0;
 
 /// How many states, positions and tokens are kept before all are thrown away.
-const ENOUGH: usize = 1 << 20;
+pub(super) const ENOUGH: usize = 1 << 20;
 
 /// What is to be done with a value of some kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +74,8 @@ type Key = (Arc<[Position]>, EditId, bool);
 #[derive(Debug)]
 pub(super) struct States {
     code: Arc<Code>,
+    enough: usize,
+    root: StateId,
     states: Vec<State>,
     known: HashMap<Key, StateId>,
     next: HashMap<(StateId, Descent), StateId>,
@@ -83,9 +87,11 @@ pub(super) struct States {
 }
 
 impl States {
-    pub(super) fn new(code: Arc<Code>) -> Self {
+    pub(super) fn new(code: Arc<Code>, enough: usize) -> Self {
         let mut states = States {
             code,
+            enough,
+            root: DEAD,
             states: Vec::new(),
             known: HashMap::new(),
             next: HashMap::new(),
@@ -95,25 +101,26 @@ impl States {
             scratch: Vec::new(),
         };
         states.add(Arc::new([]), NEVER, false);
+        let positions = states.code.root();
+        states.root = states.find(&positions, NEVER, false);
         states
     }
 
     /// The state of the document itself.
-    pub(super) fn root(&mut self) -> StateId {
-        let positions = self.code.root();
-        self.find(&positions, NEVER, false)
+    pub(super) fn root(&self) -> StateId {
+        self.root
     }
 
     /// Whether there are so many states that they should be trimmed, so many of them being in use.
     pub(super) fn is_full(&self, used: usize) -> bool {
         let size =
             self.states.len() + self.next.len() + self.positions + self.tokens.len() + self.deltas.len();
-        size > ENOUGH + 64 * used
+        size > self.enough + 64 * used
     }
 
     /// Forgets all states but those that are in use, and replaces these by their new numbers.
     pub(super) fn trim<'a>(&mut self, used: impl Iterator<Item = &'a mut StateId>) {
-        let old = std::mem::replace(self, States::new(self.code.clone()));
+        let old = std::mem::replace(self, States::new(self.code.clone(), self.enough));
         for id in used {
             if let Some(state) = old.states.get(*id as usize) {
                 *id = self.find(&state.positions, state.limit, state.element);
@@ -188,6 +195,7 @@ impl States {
     }
 
     /// The state of a member whose name, if the program knows it, has this number.
+    #[inline]
     pub(super) fn member(&mut self, id: StateId, name: Option<u32>) -> StateId {
         let Some(state) = self.states.get(id as usize) else { return DEAD };
         match name {

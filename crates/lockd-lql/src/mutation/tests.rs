@@ -6,6 +6,7 @@ use crate::{condition::Instant, path::Path};
 
 use super::{
     oracle::{Change, Member, Tree, json},
+    states::States,
     *,
 };
 
@@ -18,7 +19,15 @@ fn program(items: &[&str]) -> Program {
 
 /// Edits the document in pieces of several sizes, which must not matter.
 fn edit_with(program: &Program, document: &str, limits: EditLimits) -> Result<String, EditError> {
-    let mut editor = program.editor(limits);
+    let result = edit_by(program.editor(limits), document);
+    // An editor that forgets again and again what it has found out.
+    let states = States::new(program.code.clone(), 3);
+    let forgetful = edit_by(Editor::with_states(program.code.clone(), limits, None, states), document);
+    assert_eq!(result, forgetful);
+    result
+}
+
+fn edit_by(mut editor: Editor, document: &str) -> Result<String, EditError> {
     let mut results = Vec::new();
     for piece in [document.len().max(1), 1, 2, 3, 7, 64, 100] {
         let mut out = b"before".to_vec();
