@@ -53,6 +53,19 @@ impl Names {
         for (place, piece) in pieces.iter().enumerate() {
             let value = match piece {
                 Piece::Literal(literal) => (*literal).to_owned(),
+                // Any correlation id, another one each time.
+                Piece::Name("cid") => match take("cid", rest, &pieces[place + 1..]) {
+                    Some(value) if !value.is_empty() => value.to_owned(),
+                    _ => return differs(self, ": no correlation id"),
+                },
+                // Any number, another one each time.
+                Piece::Name("n") => {
+                    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                    if digits.is_empty() {
+                        return differs(self, ": not a number");
+                    }
+                    digits
+                }
                 Piece::Name(name) => {
                     let earlier =
                         new.iter().find(|(other, _)| other == name).map(|(_, value)| String::clone(value));

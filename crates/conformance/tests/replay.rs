@@ -6,6 +6,7 @@ use lockd_conformance::replay;
 use lockd_conformance::server::{StoreKind, shared};
 
 const RECORDING: &str = include_str!("../fixtures/core-transcripts.jsonl");
+const MUTATE: &str = include_str!("../fixtures/mutate-transcripts.jsonl");
 /// Many scenarios mostly sleep, so there are more threads than processors.
 const THREADS: usize = 16;
 
@@ -30,6 +31,19 @@ fn http_core_86_recordings_mem() {
 fn http_core_86_recordings_disk() {
     let mut scenarios = scenarios();
     prefer_the_index(&mut scenarios);
+    replay::run(&scenarios, shared(StoreKind::Disk).address(), THREADS).expect_success();
+}
+
+#[test]
+fn mutate_recordings_mem() {
+    let scenarios = recording::parse(MUTATE).expect("the recording is valid");
+    assert_eq!(scenarios.len(), 6);
+    replay::run(&scenarios, shared(StoreKind::Mem).address(), THREADS).expect_success();
+}
+
+#[test]
+fn mutate_recordings_disk() {
+    let scenarios = recording::parse(MUTATE).expect("the recording is valid");
     replay::run(&scenarios, shared(StoreKind::Disk).address(), THREADS).expect_success();
 }
 

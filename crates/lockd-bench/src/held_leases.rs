@@ -18,16 +18,16 @@ use crate::host::Host;
 use crate::load::nanos_between;
 use crate::pacer::Pacer;
 use crate::process::{RunDirectory, ServerProcess};
-use crate::report::Output;
+use crate::report::{Disturbance, Output, Reading};
 use crate::session::{durability, start_lockd};
 use crate::settings::{Settings, Store};
 use crate::statistics::{Figures, Latencies};
 
 const WARM_LEASES: usize = 2000;
 const READS_PER_SECOND: f64 = 1000.0;
-/// Low enough that the probes leave the machine idle: a generator that waits for a processor sees stalls that
-/// are not the server's.
-const CYCLES_PER_SECOND: f64 = 100.0;
+/// Between two lock cycles. Short, so that no stall worth reporting fits in; not nothing, because probes that
+/// keep both processors busy would see stalls of their own.
+const CYCLE_PAUSE: Duration = Duration::from_millis(1);
 const BASELINE: Duration = Duration::from_secs(3);
 /// Leases are granted whole seconds, so they end within one second of each other; a server may also cut the
 /// fraction off.
@@ -68,6 +68,7 @@ struct Probe {
     locks: Figures,
     /// Delay of a bare timer in this process: no server stall shorter than its maximum can be told apart.
     generator: Figures,
+    disturbance: Option<Disturbance>,
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
@@ -173,7 +174,12 @@ fn one_run(settings: &Settings, directory: &Path, output: &Output) -> Result<Hel
     }
     std::thread::sleep((deadline - margin).saturating_duration_since(now));
     let endpoint = server.endpoint.clone();
-    let probe = |span: Duration| local.block_on(&runtime, probe(&endpoint, settings.payload_bytes, span));
+    let probe = |span: Duration| {
+        let before = Reading::take(Some(&server))?;
+        let mut seen = local.block_on(&runtime, probe(&endpoint, settings.payload_bytes, span))?;
+        seen.disturbance = Disturbance::of(&Reading::take(Some(&server))?.since(before));
+        Ok::<_, Fault>(seen)
+    };
     let before = probe(BASELINE)?;
     let during = if settings.freeze {
         // Stopped beyond the last deadline, the server finds every lease expired in the same instant.
@@ -190,6 +196,9 @@ fn one_run(settings: &Settings, directory: &Path, output: &Output) -> Result<Hel
             [("read", &probe.reads), ("lock", &probe.locks), ("generator-timer", &probe.generator)]
         {
             output.line(&format!("{name}.{kind}{}", figures.line()))?;
+        }
+        if let Some(disturbance) = &probe.disturbance {
+            output.line(&format!("  {}", disturbance.text()))?;
         }
     }
     let step = settings.leases.div_ceil(FREED_SAMPLE);
@@ -375,23 +384,22 @@ async fn probe(endpoint: &Endpoint, payload_bytes: usize, span: Duration) -> Res
         async move {
             let mut document = Document::new(payload_bytes, 2);
             let mut pacer = Pacer::new()?;
-            for number in 0u32.. {
-                let due = begun + Duration::from_secs_f64(f64::from(number) / CYCLES_PER_SECOND);
-                if due >= until {
-                    break;
+            loop {
+                pacer.wait_until(Instant::now() + CYCLE_PAUSE).await?;
+                let sent = Instant::now();
+                if sent >= until {
+                    return Ok::<(), Fault>(());
                 }
-                pacer.wait_until(due).await?;
                 let cycle = async {
                     locker.acquire(LOCK_KEY, 60, Waiting::No).await?;
                     locker.update(LOCK_KEY, document.next_revision()).await?;
                     locker.release(LOCK_KEY).await
                 };
                 match cycle.await {
-                    Ok(()) => locks.borrow_mut().record(nanos_between(due, Instant::now())),
+                    Ok(()) => locks.borrow_mut().record(nanos_between(sent, Instant::now())),
                     Err(_) => locks.borrow_mut().errors += 1,
                 }
             }
-            Ok::<(), Fault>(())
         }
     };
     let tick_task = {
@@ -417,5 +425,10 @@ async fn probe(endpoint: &Endpoint, payload_bytes: usize, span: Duration) -> Res
         outcome.map_err(|error| Fault::Setup(format!("a probe failed: {error}")))??;
     }
     let figures = |latencies: &Rc<RefCell<Latencies>>| latencies.borrow().figures("", span);
-    Ok(Probe { reads: figures(&reads), locks: figures(&locks), generator: figures(&ticks) })
+    Ok(Probe {
+        reads: figures(&reads),
+        locks: figures(&locks),
+        generator: figures(&ticks),
+        disturbance: None,
+    })
 }

@@ -1,14 +1,14 @@
 //! The result of runs, as text lines or as one JSON document.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::load::Measured;
-use crate::process::{CpuTime, MachineTime};
+use crate::process::{CpuTime, MachineTime, ServerProcess};
 use crate::statistics::{Figures, duration_text, median_index};
 
 /// Processor time spent during a run.
@@ -18,6 +18,35 @@ pub(crate) struct Spent {
     pub(crate) generator: CpuTime,
     pub(crate) machine: MachineTime,
     pub(crate) window: Duration,
+}
+
+/// The clocks of a run at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    at: Instant,
+    server: Option<CpuTime>,
+    generator: CpuTime,
+    machine: MachineTime,
+}
+
+impl Reading {
+    pub(crate) fn take(server: Option<&ServerProcess>) -> Result<Reading, Fault> {
+        Ok(Reading {
+            at: Instant::now(),
+            server: server.map(ServerProcess::cpu_time).transpose()?,
+            generator: CpuTime::of("self")?,
+            machine: MachineTime::now()?,
+        })
+    }
+
+    pub(crate) fn since(self, earlier: Reading) -> Spent {
+        Spent {
+            server: self.server.zip(earlier.server).map(|(now, then)| now.since(then)),
+            generator: self.generator.since(earlier.generator),
+            machine: self.machine.since(earlier.machine),
+            window: self.at.saturating_duration_since(earlier.at),
+        }
+    }
 }
 
 /// How much of the machine went elsewhere while a run was measured, in percent of its processors.
@@ -31,7 +60,7 @@ pub(crate) struct Disturbance {
 const DISTURBED_PERCENT: f64 = 10.0;
 
 impl Disturbance {
-    fn of(spent: &Spent) -> Option<Disturbance> {
+    pub(crate) fn of(spent: &Spent) -> Option<Disturbance> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let all = spent.window.as_secs_f64() * 1e6 * processors;
         let ours = spent.server?.total_us() + spent.generator.total_us();
@@ -42,8 +71,14 @@ impl Disturbance {
         })
     }
 
-    fn is_large(&self) -> bool {
-        self.other_processes_percent + self.stolen_percent > DISTURBED_PERCENT
+    pub(crate) fn text(&self) -> String {
+        let large = self.other_processes_percent + self.stolen_percent > DISTURBED_PERCENT;
+        format!(
+            "others {:.0}% stolen {:.0}% of the machine{}",
+            self.other_processes_percent,
+            self.stolen_percent,
+            if large { " (DISTURBED)" } else { "" }
+        )
     }
 }
 
@@ -151,12 +186,7 @@ impl RunReport {
             about.push_str(&format!("; generator late p99={}", duration_text(late)));
         }
         if let Some(disturbance) = &self.disturbance {
-            about.push_str(&format!(
-                "; others {:.0}% stolen {:.0}% of the machine{}",
-                disturbance.other_processes_percent,
-                disturbance.stolen_percent,
-                if disturbance.is_large() { " (DISTURBED)" } else { "" }
-            ));
+            about.push_str(&format!("; {}", disturbance.text()));
         }
         lines.push(about);
         if !self.valid {

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use serde::Serialize;
 
@@ -14,8 +13,8 @@ use crate::etcd::cycle::EtcdCycle;
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::load::{Plan, Workload, drive};
-use crate::process::{CpuTime, MachineTime, RunDirectory, ServerProcess, free_port};
-use crate::report::{Output, RunReport, Spent, median_run, spread};
+use crate::process::{RunDirectory, ServerProcess, free_port};
+use crate::report::{Output, Reading, RunReport, median_run, spread};
 use crate::settings::{Settings, Store, Task};
 use crate::workload::handover::{Handover, Release};
 use crate::workload::keepalive::Keepalive;
@@ -56,23 +55,11 @@ impl Subject {
     }
 
     pub(crate) fn measure<W: Workload>(&self, plan: &Plan, workload: &Arc<W>) -> Result<RunReport, Fault> {
-        let times = || {
-            let server = self.process.as_ref().map(ServerProcess::cpu_time).transpose()?;
-            Ok::<_, Fault>((Instant::now(), server, CpuTime::of("self")?, MachineTime::now()?))
-        };
-        let mut window = Vec::with_capacity(2);
-        let measured = drive(plan, workload, || window.push(times()))?;
-        let mut window = window.into_iter();
-        let spent = match (window.next(), window.next()) {
-            (Some(before), Some(after)) => {
-                let (before, after) = (before?, after?);
-                Some(Spent {
-                    server: after.1.zip(before.1).map(|(after, before)| after.since(before)),
-                    generator: after.2.since(before.2),
-                    machine: after.3.since(before.3),
-                    window: after.0 - before.0,
-                })
-            }
+        let mut readings = Vec::with_capacity(2);
+        let measured = drive(plan, workload, || readings.push(Reading::take(self.process.as_ref())))?;
+        let mut readings = readings.into_iter();
+        let spent = match (readings.next(), readings.next()) {
+            (Some(before), Some(after)) => Some(after?.since(before?)),
             _ => None,
         };
         let (label, phases) = (workload.label(), workload.phases());

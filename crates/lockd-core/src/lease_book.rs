@@ -1,15 +1,39 @@
 //! The book of held leases: which are due, which belong to one transaction, and how many there are. It is kept in memory
-//! for every held lease, so it is compact; the durable copy is the held-lease record.
+//! for every held lease, so it is compact; the durable truth is in the key records.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use lockd_wire::{KeyId, TxnId};
 
 use crate::moment::Moment;
-use crate::records::held::HeldLease;
+use crate::records::key::{KeyRecord, Lease, Staged};
+
+/// What the book says of a leased key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldLease {
+    pub(crate) expires_at: Moment,
+    pub(crate) txn: TxnId,
+    pub(crate) coordinated: bool,
+    /// Changes are staged under the lease: if it is coordinated, the key is a participant of its transaction.
+    pub(crate) staged: bool,
+}
+
+impl HeldLease {
+    pub(crate) fn of(record: &KeyRecord) -> Option<HeldLease> {
+        match &record.lease {
+            Lease::Free => None,
+            Lease::Held(grant) => Some(HeldLease {
+                expires_at: grant.expires_at,
+                txn: grant.txn,
+                coordinated: grant.coordinated,
+                staged: matches!(record.staged, Staged::Of(_)),
+            }),
+        }
+    }
+}
 
 type Slot = u32;
 
@@ -28,7 +52,8 @@ pub(crate) struct LeaseBook {
     by_key: HashTable<Slot>,
     by_txn: HashTable<Slot>,
     by_expiry: BTreeSet<(Moment, Slot)>,
-    hasher: FixedState,
+    /// Keys and transaction ids are chosen by clients, who must not be able to make them collide. Nothing depends on its order.
+    hasher: RandomState,
 }
 
 impl LeaseBook {
@@ -81,7 +106,7 @@ impl LeaseBook {
             }
         };
         let (pages, hasher) = (&self.pages, &self.hasher);
-        let rehash = |slot: Slot, hash: fn(&FixedState, &Page) -> u64| {
+        let rehash = |slot: Slot, hash: fn(&RandomState, &Page) -> u64| {
             pages[slot as usize].as_ref().map_or(0, |page| hash(hasher, page))
         };
         self.by_key
@@ -135,18 +160,17 @@ impl LeaseBook {
     }
 
     /// The keys that a decision about this transaction concerns, in order: every key with changes staged under it, provided
-    /// that a client has made it a transaction by choosing its id for at least one of them.
+    /// that a client has made it a transaction by choosing its id for at least one lease.
     pub(crate) fn participants(&self, txn: TxnId) -> Vec<KeyId> {
         let mut coordinated = false;
         let mut keys: Vec<KeyId> = self
             .by_txn
             .iter_hash(self.hash(txn))
             .filter_map(|&slot| self.page(slot))
-            .filter(|page| page.held.txn == txn && page.held.staged)
-            .map(|page| {
-                coordinated |= page.held.coordinated;
-                page.key.clone()
-            })
+            .filter(|page| page.held.txn == txn)
+            .inspect(|page| coordinated |= page.held.coordinated)
+            .filter(|page| page.held.staged)
+            .map(|page| page.key.clone())
             .collect();
         if !coordinated {
             keys.clear();
@@ -197,7 +221,8 @@ mod tests {
                 for txn in 0..4 {
                     let txn = held(txn, 0, false, false).txn;
                     let staged = || map.iter().filter(|(_, held)| held.txn == txn && held.staged);
-                    let expected: Vec<KeyId> = match staged().any(|(_, held)| held.coordinated) {
+                    let chosen = map.values().any(|held| held.txn == txn && held.coordinated);
+                    let expected: Vec<KeyId> = match chosen {
                         true => staged().map(|(key, _)| key.clone()).collect(),
                         false => Vec::new(),
                     };

@@ -20,8 +20,24 @@ impl Moment {
         self.plus_millis(millis.saturating_add(1))
     }
 
-    /// Seconds from now until then, rounded up, at least one: what a refused client is told to wait.
+    /// Seconds from now until then, rounded up, at least one: what a refused client is told to wait. The millisecond that
+    /// [`Moment::after_full`] adds does not make it a second more: nobody waits 31 seconds for a lease of 30.
     pub fn hint_from(self, now: Moment) -> u64 {
-        self.0.saturating_sub(now.0).div_ceil(1000).max(1)
+        self.0.saturating_sub(now.0).saturating_sub(1).div_ceil(1000).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_round_up_and_never_beyond_the_time_that_was_asked_for() {
+        let now = Moment(5);
+        assert_eq!(now.after_full(30_000).hint_from(now), 30);
+        assert_eq!(now.plus_millis(30_000).hint_from(now), 30);
+        assert_eq!(now.plus_millis(29_002).hint_from(now), 30);
+        assert_eq!(now.plus_millis(1).hint_from(now), 1);
+        assert_eq!(Moment(0).hint_from(now), 1);
     }
 }

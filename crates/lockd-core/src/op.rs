@@ -79,6 +79,16 @@ pub struct Release {
 pub struct Expect {
     pub version: Option<i64>,
     pub etag: Option<ExpectEtag>,
+    /// Version and ETag of the document that the holder must still see (`Some(None)`: there must be none), because the new one
+    /// was made from it.
+    pub seen: Option<Option<(u64, Digest)>>,
+}
+
+/// A document as somebody sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Document {
+    pub stored: Stored,
+    pub version: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,6 +316,8 @@ pub enum Reason {
     StagedByOther,
     VersionConflict,
     EtagMismatch,
+    /// The document has changed since the new one was made from it.
+    SeenOther,
     Waiting,
     AlreadyExists,
     Draining,

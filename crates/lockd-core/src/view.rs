@@ -2,8 +2,8 @@
 
 use crate::decide::prove;
 use crate::moment::Moment;
-use crate::op::{Claim, Refusal};
-use crate::records::key::{Attachment, KeyRecord, StagedState, Stored};
+use crate::op::{Claim, Document, Refusal};
+use crate::records::key::{Attachment, KeyRecord};
 
 /// Who is reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +12,6 @@ pub enum Audience {
     Public,
     /// Whoever can prove to hold the lease: committed data under its own staged changes.
     Holder(Claim),
-}
-
-/// A document as a reader sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Document {
-    pub stored: Stored,
-    pub version: u64,
 }
 
 /// The document, and the fencing token if the reader is the holder.
@@ -30,15 +23,7 @@ pub fn document(
     let committed = record.state.map(|stored| Document { stored, version: record.version });
     let Audience::Holder(claim) = audience else { return Ok((committed, None)) };
     let token = prove(record, now, claim)?.token;
-    let seen = match record.overlay() {
-        None => committed,
-        Some(overlay) => match overlay.state {
-            StagedState::Untouched => committed,
-            StagedState::Set(stored) => Some(Document { stored, version: overlay.version }),
-            StagedState::Removed => None,
-        },
-    };
-    Ok((seen, Some(token)))
+    Ok((record.holder_document(), Some(token)))
 }
 
 /// The attachments, sorted by name.

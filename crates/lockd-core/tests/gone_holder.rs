@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let limits = Limits { default_ttl_ms: 10_000, max_ttl_ms: 600_000, acquire_block_ms: 1000 };
-        Bench { core: Core::recover(Settings { limits, idle_lanes: 8 }, [], []), now: 1, asked: 0 }
+        Bench { core: Core::new(Settings { limits, idle_lanes: 8 }), now: 1, asked: 0 }
     }
 
     fn feed(&mut self, input: Input) -> Option<Reply> {

@@ -41,15 +41,11 @@ pub(crate) struct Carry {
 pub(crate) struct NumberCarry {
     /// There is such a number.
     pub(crate) inside: u64,
-    /// Its last byte was a digit,
-    pub(crate) digit: u64,
-    /// a leading zero,
+    /// Its last byte was a leading zero,
     pub(crate) leading_zero: u64,
-    /// its sign,
-    pub(crate) sign: u64,
     /// `e`,
     pub(crate) exponent: u64,
-    /// or another one that a digit must follow.
+    /// or another one that a digit must follow: a sign or the point.
     pub(crate) digit_missing: u64,
     /// It is behind the point and not behind `e`.
     pub(crate) fraction: u64,
@@ -123,27 +119,34 @@ impl NumberCarry {
     fn from_state(state: State) -> NumberCarry {
         let mut carry = NumberCarry { inside: 1, ..NumberCarry::default() };
         match state {
-            State::Minus => (carry.sign, carry.digit_missing) = (1, 1),
-            State::Zero => (carry.digit, carry.leading_zero) = (1, 1),
-            State::Integer => carry.digit = 1,
+            State::Minus => carry.digit_missing = 1,
+            State::Zero => carry.leading_zero = 1,
+            State::Integer => {}
             State::Point => (carry.digit_missing, carry.fraction) = (1, 1),
-            State::Fraction => (carry.digit, carry.fraction) = (1, 1),
+            State::Fraction => carry.fraction = 1,
             State::Exponent => carry.exponent = 1,
             State::ExponentSign => (carry.digit_missing, carry.exponent_digits) = (1, 1),
-            State::ExponentDigits => (carry.digit, carry.exponent_digits) = (1, 1),
+            State::ExponentDigits => carry.exponent_digits = 1,
             _ => carry.inside = 0,
         }
         carry
     }
 
+    /// 1 if the last byte was the leading sign of the number.
+    #[inline(always)]
+    pub(crate) fn sign(&self) -> u64 {
+        self.digit_missing & !(self.fraction | self.exponent_digits)
+    }
+
     fn state(&self) -> State {
+        let digit = self.digit_missing == 0;
         if self.exponent == 1 {
             State::Exponent
         } else if self.exponent_digits == 1 {
-            if self.digit == 1 { State::ExponentDigits } else { State::ExponentSign }
+            if digit { State::ExponentDigits } else { State::ExponentSign }
         } else if self.fraction == 1 {
-            if self.digit == 1 { State::Fraction } else { State::Point }
-        } else if self.sign == 1 {
+            if digit { State::Fraction } else { State::Point }
+        } else if !digit {
             State::Minus
         } else if self.leading_zero == 1 {
             State::Zero

@@ -121,11 +121,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.at += 1;
         loop {
-            let plain = self
-                .rest()
-                .iter()
-                .position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')
-                .unwrap_or(0);
+            let plain = plain_length(self.rest());
             self.at += plain;
             match self.peek() {
                 Some(b'"') => {
@@ -152,7 +148,6 @@ impl<'a> Cursor<'a> {
                     return Err(self.unexpected("control characters in a string to be escaped"));
                 }
                 _ => {
-                    self.at = self.body.len();
                     return Err(self.unexpected("'\"' at the end of a string"));
                 }
             }
@@ -176,5 +171,50 @@ impl<'a> Cursor<'a> {
     pub(crate) fn unexpected(&self, expected: &'static str) -> Invalid {
         let found = self.peek().map_or(Found::End, Found::Byte);
         Invalid::Syntax { offset: self.at as u64, expected, found }
+    }
+}
+
+/// How many bytes at the start are neither a quote nor a backslash nor a control character.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let mut length = 0;
+    let (words, rest) = bytes.as_chunks();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of a byte is set if subtracting borrowed from it: that byte was smaller, or one below it
+        // was. The lowest one that is set is therefore right.
+        let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
+        let special = below(word, b' ')
+            | below(word ^ (ONES * u64::from(b'"')), 1)
+            | below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = special & ONES << 7;
+        if special != 0 {
+            return length + special.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    length + rest.iter().take_while(|&&byte| byte >= b' ' && byte != b'"' && byte != b'\\').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_bytes_end_at_every_special_byte_at_every_place() {
+        for length in 0..30 {
+            assert_eq!(plain_length(&vec![b'a'; length]), length);
+            for place in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'\x80'; length];
+                    bytes[place] = byte;
+                    // A later one must not hide it, nor the byte before a special one be taken for it.
+                    bytes[length - 1] = if place == length - 1 { byte } else { b'"' };
+                    let special = byte < b' ' || byte == b'"' || byte == b'\\';
+                    let expected = if special { place } else { length - usize::from(place < length - 1) };
+                    assert_eq!(plain_length(&bytes), expected, "{byte} at {place} of {length}");
+                }
+            }
+        }
     }
 }

@@ -22,14 +22,29 @@ use crate::{
 /// The members of a request body, or of an object in it.
 #[derive(Debug)]
 pub struct Object<'a> {
-    members: SmallVec<[Member<'a>; 8]>,
+    members: Members<'a>,
 }
+
+type Members<'a> = SmallVec<[Member<'a>; 8]>;
 
 #[derive(Debug)]
 struct Member<'a> {
-    name: Cow<'a, str>,
+    /// With its quotes.
+    name: &'a [u8],
+    /// The name is ASCII without escapes, so it can be compared as it stands.
+    plain: bool,
     value: Value<'a>,
     taken: bool,
+}
+
+impl Member<'_> {
+    #[inline]
+    fn is_named(&self, name: &str) -> bool {
+        match self.name {
+            [b'"', content @ .., b'"'] if self.plain => content == name.as_bytes(),
+            quoted => text::decode(quoted) == name,
+        }
+    }
 }
 
 impl<'a> Object<'a> {
@@ -40,7 +55,8 @@ impl<'a> Object<'a> {
     /// The body is empty, not valid JSON, of another type, nested too deep, or goes on after the object.
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new(body);
-        let object = cursor.document()?;
+        let mut object = Object::empty();
+        cursor.document(&mut object.members)?;
         cursor.skip_whitespace();
         match cursor.peek() {
             None => Ok(object),
@@ -54,7 +70,9 @@ impl<'a> Object<'a> {
     ///
     /// The beginning of the body is no valid JSON object, or it is nested too deep.
     pub fn parse_first(body: &'a [u8]) -> Result<Self, DecodeError> {
-        Cursor::new(body).document()
+        let mut object = Object::empty();
+        Cursor::new(body).document(&mut object.members)?;
+        Ok(object)
     }
 
     /// An object without members.
@@ -110,11 +128,8 @@ impl<'a> Object<'a> {
         let mut merged: Option<Object<'a>> = None;
         self.each(name, "an object", |value| match value {
             Value::Object(raw) => {
-                let mut members = Cursor::new(raw).members().ok()?;
-                match &mut merged {
-                    Some(merged) => merged.members.append(&mut members),
-                    None => merged = Some(Object { members }),
-                }
+                let object = merged.get_or_insert_with(Object::empty);
+                Cursor::new(raw).members(&mut object.members).ok()?;
                 Some(())
             }
             _ => None,
@@ -145,7 +160,11 @@ impl<'a> Object<'a> {
     pub fn objects(&mut self, name: &str) -> Result<Option<Vec<Object<'a>>>, DecodeError> {
         self.take(name, "an array of objects", |value| {
             elements(value, |element| match element {
-                Value::Object(raw) => Cursor::new(raw).members().ok().map(|members| Object { members }),
+                Value::Object(raw) => {
+                    let mut object = Object::empty();
+                    Cursor::new(raw).members(&mut object.members).ok()?;
+                    Some(object)
+                }
                 Value::Null => Some(Object::empty()),
                 _ => None,
             })
@@ -155,7 +174,7 @@ impl<'a> Object<'a> {
     /// Takes a value of any type as the valid JSON it is, `null` included.
     pub fn raw(&mut self, name: &str) -> Option<&'a [u8]> {
         let mut last = None;
-        for member in self.members.iter_mut().filter(|member| member.name == name) {
+        for member in self.members.iter_mut().filter(|member| member.is_named(name)) {
             member.taken = true;
             last = Some(member.value);
         }
@@ -166,7 +185,7 @@ impl<'a> Object<'a> {
     pub fn next_member(&mut self) -> Option<(Cow<'a, str>, &'a [u8])> {
         let member = self.members.iter_mut().find(|member| !member.taken)?;
         member.taken = true;
-        Some((member.name.clone(), member.value.json()))
+        Some((text::decode(member.name), member.value.json()))
     }
 
     /// Refuses the members that have not been taken. A handler that ignores unknown members does not call it.
@@ -177,7 +196,7 @@ impl<'a> Object<'a> {
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.members.iter().find(|member| !member.taken) {
             None => Ok(()),
-            Some(member) => Err(DecodeError::UnknownMember { name: shorten(&member.name) }),
+            Some(member) => Err(DecodeError::UnknownMember { name: shorten(&text::decode(member.name)) }),
         }
     }
 
@@ -199,7 +218,7 @@ impl<'a> Object<'a> {
         expected: &'static str,
         mut read: impl FnMut(Value<'a>) -> Option<()>,
     ) -> Result<(), DecodeError> {
-        for member in self.members.iter_mut().filter(|member| member.name == name) {
+        for member in self.members.iter_mut().filter(|member| member.is_named(name)) {
             member.taken = true;
             if !matches!(member.value, Value::Null) && read(member.value).is_none() {
                 let found = shorten(&String::from_utf8_lossy(member.value.json()));
@@ -231,14 +250,14 @@ fn elements<'a, T>(value: Value<'a>, mut read: impl FnMut(Value<'a>) -> Option<T
 }
 
 impl<'a> Cursor<'a> {
-    fn document(&mut self) -> Result<Object<'a>, DecodeError> {
+    fn document(&mut self, members: &mut Members<'a>) -> Result<(), DecodeError> {
         self.skip_whitespace();
         let Some(first) = self.peek() else { return Err(DecodeError::Empty) };
         if first == b'{' {
-            return Ok(Object { members: self.members()? });
+            return Ok(self.members(members)?);
         }
         let found = match self.value("a JSON object")? {
-            Value::Null => return Ok(Object::empty()),
+            Value::Null => return Ok(()),
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
             Value::Text(_) => "a string",
@@ -248,20 +267,20 @@ impl<'a> Cursor<'a> {
         Err(DecodeError::NotAnObject { found })
     }
 
-    /// Reads the object that starts here.
-    fn members(&mut self) -> Result<SmallVec<[Member<'a>; 8]>, Invalid> {
-        let mut members = SmallVec::new();
+    /// Reads the object that starts here and adds its members.
+    fn members(&mut self, members: &mut Members<'a>) -> Result<(), Invalid> {
         self.advance();
         self.skip_whitespace();
         if self.peek() == Some(b'}') {
             self.advance();
-            return Ok(members);
+            return Ok(());
         }
         loop {
             if self.peek() != Some(b'"') {
                 return Err(self.unexpected("a member name in double quotes"));
             }
-            let name = text::decode(self.text()?);
+            let name = self.text()?;
+            let plain = name.is_ascii() && !name.contains(&b'\\');
             self.skip_whitespace();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("':' after a member name"));
@@ -269,13 +288,13 @@ impl<'a> Cursor<'a> {
             self.advance();
             self.skip_whitespace();
             let value = self.value("a value after ':'")?;
-            members.push(Member { name, value, taken: false });
+            members.push(Member { name, plain, value, taken: false });
             self.skip_whitespace();
             match self.peek() {
                 Some(b',') => self.advance(),
                 Some(b'}') => {
                     self.advance();
-                    return Ok(members);
+                    return Ok(());
                 }
                 _ => return Err(self.unexpected("',' or '}' after a member")),
             }

@@ -297,41 +297,48 @@ impl Step {
         let mut wrong = numbers & literals << 1;
 
         let before = self.carry.number;
-        let number_starts = numbers & !shifted(numbers, before.inside);
-        let plus = lanes.equal(b'+') & numbers;
-        let point = lanes.equal(b'.') & numbers;
-        let exponent = lanes.equal_folded(b'e') & numbers;
-        wrong |= numbers & !(digits | minus | plus | point | exponent);
-
-        let after_exponent = shifted(exponent, before.exponent);
-        let exponent_signs = (minus | plus) & after_exponent;
-        let signs = minus & number_starts;
-        wrong |= (minus | plus) & !(signs | exponent_signs);
-        wrong |= after_exponent & !(digits | exponent_signs);
-        let digit_missing = minus | plus | point;
-        wrong |= shifted(digit_missing, before.digit_missing) & !digits;
-
-        let first_digits = number_starts | shifted(signs, before.sign);
-        let leading_zeros = lanes.equal(b'0') & numbers & first_digits;
+        let starts = numbers & !shifted(numbers, before.inside);
+        let signs = minus & starts;
+        wrong |= shifted(signs, before.sign()) & !digits;
+        let leading_zeros = lanes.equal(b'0') & (starts & digits | shifted(signs, before.sign()));
         wrong |= shifted(leading_zeros, before.leading_zero) & digits;
-
-        let (fraction_ends, fraction) = run_ends(shifted(point, before.fraction), digits);
-        wrong |= fraction_ends & point;
-        let exponent_starts = after_exponent & digits | shifted(exponent_signs, before.exponent_digits);
-        let (exponent_ends, exponent_digits) = run_ends(exponent_starts, digits);
-        wrong |= exponent_ends & (point | exponent);
-
         self.carry.number = NumberCarry {
             inside: numbers >> 63,
-            digit: digits >> 63,
             leading_zero: leading_zeros >> 63,
-            sign: signs >> 63,
-            exponent: exponent >> 63,
-            digit_missing: digit_missing >> 63,
-            fraction: point >> 63 | fraction,
-            exponent_digits: exponent_signs >> 63 | exponent_digits,
+            digit_missing: signs >> 63,
+            ..NumberCarry::default()
         };
+        let others = numbers & !(digits | signs);
+        if others | before.fraction | before.exponent | before.exponent_digits != 0 {
+            wrong |= self.wrong_decimals(lanes, before, others, digits);
+        }
         Some(wrong)
+    }
+
+    /// The positions where a fraction or an exponent is not as it should be. `others` are the bytes of numbers that
+    /// are neither digits nor leading signs.
+    #[inline(always)]
+    fn wrong_decimals<L: Lanes>(&mut self, lanes: L, before: NumberCarry, others: u64, digits: u64) -> u64 {
+        let point = lanes.equal(b'.') & others;
+        let exponent = lanes.equal_folded(b'e') & others;
+        let after_exponent = shifted(exponent, before.exponent);
+        let signs = (lanes.equal(b'+') | lanes.equal(b'-')) & others & after_exponent;
+        let mut wrong = others & !(point | exponent | signs);
+        wrong |= after_exponent & !(digits | signs);
+        wrong |= shifted(point | signs, before.digit_missing) & !digits;
+
+        let (fraction_ends, fraction) = run_ends(shifted(point, before.fraction), digits);
+        let exponent_starts = after_exponent & digits | shifted(signs, before.exponent_digits);
+        let (exponent_ends, exponent_digits) = run_ends(exponent_starts, digits);
+        wrong |= (fraction_ends | exponent_ends) & point;
+        wrong |= exponent_ends & exponent;
+
+        let number = &mut self.carry.number;
+        number.exponent = exponent >> 63;
+        number.digit_missing |= (point | signs) >> 63;
+        number.fraction = point >> 63 | fraction;
+        number.exponent_digits = signs >> 63 | exponent_digits;
+        wrong
     }
 
     /// The bytes of `true`, `false` and `null`, which begin at `starts` or before the block.

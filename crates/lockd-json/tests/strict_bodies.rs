@@ -75,3 +75,13 @@ proptest! {
         strict_object::holds(&[b"{\"", &bytes[..], b"\":1}"].concat());
     }
 }
+
+#[test]
+fn every_escape_is_judged_as_the_compactor_judges_it() {
+    for letter in (0..=0x7Fu8).map(char::from) {
+        strict_object::holds(format!("{{\"a\":\"\\{letter}\"}}").as_bytes());
+        strict_object::holds(format!("{{\"\\{letter}\":1}}").as_bytes());
+        strict_object::holds(format!("{{\"a\":\"\\u00{letter}0\"}}").as_bytes());
+        strict_object::holds(format!("{{\"a\":\"{letter}\"}}").as_bytes());
+    }
+}

@@ -2,6 +2,7 @@
 //! parsed, case is folded, literals are instants, words such as `today` have become moments.
 
 mod accept;
+mod compile;
 
 pub use accept::{Scalar, fold_case, fold_char};
 

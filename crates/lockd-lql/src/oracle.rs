@@ -1,6 +1,9 @@
 //! Evaluation written for obviousness instead of speed: it walks a document tree and follows the rules one by one. Faster
 //! evaluators are compared with it. Only tests and benchmarks use it.
 
+#[cfg(test)]
+pub(crate) mod contract;
+
 use std::borrow::Cow;
 
 use crate::{

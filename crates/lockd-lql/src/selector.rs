@@ -1,20 +1,43 @@
 //! The selector as people and SDKs write it: the syntax tree, with the shape of its JSON form.
 
+mod canonical;
+mod check;
+mod clause;
+mod clause_path;
+#[cfg(test)]
+mod contract;
+mod json;
+mod parse;
+mod print;
+mod read;
+mod shorthand;
+mod simplify;
+mod tree;
+mod url;
+
+pub use parse::Join;
+
+pub(crate) use check::Since;
+
+/// How deep selectors may nest: a clause alone is one level, each `and`, `or` and `not` around it adds one.
+pub const MAX_DEPTH: usize = 256;
+
 /// A node: true when every part that it has is true; without parts it is true of every document.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selector {
     pub and: Vec<Selector>,
     pub or: Vec<Selector>,
     pub not: Option<Box<Selector>>,
-    pub eq: Option<Term>,
-    pub contains: Option<Term>,
-    pub icontains: Option<Term>,
-    pub prefix: Option<Term>,
-    pub iprefix: Option<Term>,
-    pub range: Option<Range>,
-    pub date: Option<Date>,
-    pub within: Option<Within>,
-    pub exists: Option<String>,
+    // Clauses are boxed because most nodes have one: a node without them must not be large.
+    pub eq: Option<Box<Term>>,
+    pub contains: Option<Box<Term>>,
+    pub icontains: Option<Box<Term>>,
+    pub prefix: Option<Box<Term>>,
+    pub iprefix: Option<Box<Term>>,
+    pub range: Option<Box<Range>>,
+    pub date: Option<Box<Date>>,
+    pub within: Option<Box<Within>>,
+    pub exists: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,4 +83,20 @@ pub struct Date {
 pub struct Within {
     pub field: String,
     pub any: Vec<String>,
+}
+
+impl Selector {
+    /// Whether no node is deeper than [`MAX_DEPTH`]. Does not look further down than that.
+    pub(crate) fn depth_is_bounded(&self) -> bool {
+        fn fits(selector: &Selector, levels: usize) -> bool {
+            let Some(below) = levels.checked_sub(1) else { return false };
+            selector
+                .and
+                .iter()
+                .chain(&selector.or)
+                .chain(selector.not.as_deref())
+                .all(|inner| fits(inner, below))
+        }
+        fits(self, MAX_DEPTH)
+    }
 }

@@ -1,17 +1,18 @@
 //! The driver: whoever brings an input takes the core's lock, feeds it, and carries out what the core asks for.
 //!
-//! There is no core thread: a request runs on the thread that read it from its socket, so that on an idle server nothing
-//! has to be woken before the batch is handed to the store. Batches are handed over under the lock, because their order is
-//! the order of decisions; answers are given and records are loaded after it.
+//! There is no core thread: a request runs on the thread that read it from its socket, which on an idle server also commits its
+//! batch, so that nobody has to be woken between the socket and the disk. Batches are handed over under the lock, because
+//! their order is the order of decisions; committing, giving answers and loading records come after it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use lockd_core::op::{Abandon, Op, Reason, Reply};
-use lockd_core::records::key;
+use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId};
-use lockd_store::{Committed, Engine, Progress};
+use lockd_store::{Committed, Engine, Progress, StoreError};
 use lockd_wire::KeyId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
@@ -42,6 +43,8 @@ struct State {
     draining: bool,
     closed: bool,
     failure: Option<String>,
+    /// The core has panicked.
+    broken: bool,
     out: Vec<Output>,
 }
 
@@ -57,6 +60,8 @@ struct Slot {
 struct Errands {
     answers: Vec<(Slot, Reply)>,
     loads: Vec<KeyId>,
+    /// Batches wait to be committed.
+    commit: bool,
 }
 
 impl Driver {
@@ -69,6 +74,7 @@ impl Driver {
             draining: false,
             closed: false,
             failure: None,
+            broken: false,
             out: Vec::new(),
         };
         let driver = Arc::new(Driver {
@@ -163,6 +169,10 @@ impl Driver {
                 inputs.push(self.load(key));
             }
             if inputs.is_empty() {
+                if errands.commit {
+                    // Comes back through the listener, on this thread if it is this thread that commits.
+                    self.engine.drive();
+                }
                 return;
             }
             state = self.state.lock();
@@ -187,15 +197,22 @@ impl Driver {
         let mut next = Some(input);
         while let Some(input) = next.take() {
             let mut out = std::mem::take(&mut state.out);
-            state.core.handle(now, input, &mut out);
+            if state.broken {
+                return self.give_up(state);
+            }
+            if catch_unwind(AssertUnwindSafe(|| state.core.handle(now, input, &mut out))).is_err() {
+                state.broken = true;
+                state.failure =
+                    Some("the core has panicked, see above; its memory cannot be trusted any more".into());
+                return self.give_up(state);
+            }
             for output in out.drain(..) {
                 match output {
                     Output::Load(key) => errands.loads.push(key),
-                    Output::Write { seq, batch } => {
-                        if self.engine.submit(seq, batch) == Committed::Now {
-                            next = Some(Input::Durable { through: seq });
-                        }
-                    }
+                    Output::Write { seq, batch } => match self.engine.submit(seq, batch) {
+                        Committed::Now => next = Some(Input::Durable { through: seq }),
+                        Committed::Later => errands.commit = true,
+                    },
                     Output::Answer { id, reply } => {
                         if let Some(slot) = state.slots.remove(&id) {
                             errands.answers.push((slot, reply));
@@ -207,7 +224,22 @@ impl Driver {
         }
     }
 
+    /// A core that has panicked may be half-changed: nobody gets an answer from it, and the process has to end.
+    fn give_up(&self, state: &mut State) {
+        // Whoever waits learns that the outcome is unknown.
+        for (_, slot) in state.slots.drain() {
+            if let Some(blob) = slot.blob {
+                blob.settle(&Reason::StoreFailed.plain().into());
+            }
+        }
+        self.failed.notify_waiters();
+        self.failed.notify_one();
+    }
+
     fn arm(&self, state: &mut State) {
+        if state.broken {
+            return;
+        }
         let Some(deadline) = state.core.next_deadline() else { return };
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);
@@ -216,7 +248,15 @@ impl Driver {
     }
 
     fn load(&self, key: KeyId) -> Follow {
-        let record = self.engine.snapshot().get(&key::storage_key(&key)).map_err(|error| {
+        let read = || {
+            let record = self.engine.snapshot().get(&key::storage_key(&key))?;
+            // The core decodes it again and refuses it again, but only here can anybody say why.
+            if let Some(Err(damaged)) = record.as_deref().map(KeyRecord::decode) {
+                return Err(StoreError::Corrupt(damaged.to_string()));
+            }
+            Ok(record)
+        };
+        let record = read().map_err(|error: StoreError| {
             tracing::error!(sys = "storage.backend.core", %key, %error, "cannot load key record");
             LoadError
         });
@@ -225,6 +265,8 @@ impl Driver {
 }
 
 /// An input that follows from an output.
+// Few, and gone at once.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Follow {
     Loaded(Input),

@@ -2,11 +2,11 @@
 //! still be lost, and always see what was acknowledged.
 
 use bytes::Bytes;
-use lockd_core::op::{Claim, Reason, Refusal, Selector};
+use lockd_core::op::{Claim, Document, Reason, Refusal, Selector};
 use lockd_core::records::key::{Attachment, KeyRecord, Place, Stored};
 use lockd_core::records::namespace::NamespaceRecord;
 use lockd_core::records::{content, key, namespace};
-use lockd_core::view::{self, Audience, Document};
+use lockd_core::view::{self, Audience};
 use lockd_store::{BlobReader, Snapshot, StoreError};
 use lockd_wire::{KeyId, Namespace};
 
@@ -88,6 +88,10 @@ impl Node {
             match self.body(&*snapshot, &attachment.stored).await {
                 Ok(body) => return Ok((attachment, body)),
                 Err(StoreError::NotFound(_)) if round < ROUNDS => round += 1,
+                Err(StoreError::NotFound(payload)) => {
+                    tracing::error!(sys = "storage.backend.core", %key, %payload, "payload of an attachment is gone");
+                    return Err(Reason::AttachmentNotFound.plain().into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -85,6 +85,7 @@ impl From<Refusal> for Failure {
             Reason::StagedByOther => (ErrorCode::TxnMismatch, "different transaction already staged"),
             Reason::VersionConflict => (ErrorCode::VersionConflict, "state version mismatch"),
             Reason::EtagMismatch => (ErrorCode::EtagMismatch, "state etag mismatch"),
+            Reason::SeenOther => (ErrorCode::CasMismatch, "the document keeps changing, try again"),
             Reason::Waiting => (ErrorCode::Waiting, "lease already held"),
             Reason::AlreadyExists => (ErrorCode::AlreadyExists, "key already exists"),
             Reason::Draining => (ErrorCode::ShutdownDraining, "server is draining existing leases"),
@@ -140,6 +141,16 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(None));
     *answer.status_mut() = status;
     answer
+}
+
+/// The answer to a HEAD request: it says how long the body would be and has none. What the body would have carried to the
+/// client counts as undelivered, a grant above all.
+pub(crate) fn head_only(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    if let Some(len) = body.size_hint().exact().filter(|&len| len > 0) {
+        head.headers.insert(CONTENT_LENGTH, number(len));
+    }
+    Response::from_parts(head, AnswerBody::Done)
 }
 
 /// Sets headers of this API by name.
@@ -312,6 +323,5 @@ impl Body for AnswerBody {
     }
 }
 
-/// The ETag of a namespace record and other opaque texts.
 pub(crate) const KEY_VERSION: &str = header::KEY_VERSION;
 pub(crate) const FENCING_TOKEN: &str = header::FENCING_TOKEN;

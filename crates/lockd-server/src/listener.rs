@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::route;
@@ -30,8 +31,10 @@ pub enum Endpoint {
 pub struct HttpSettings {
     /// Requests in flight on one HTTP/2 connection; `None` leaves it to the library.
     pub http2_max_concurrent_streams: Option<u32>,
-    /// A request head must be complete this long after its first byte.
-    pub header_timeout: Duration,
+    /// A connection that says nothing at all is closed after this long, and an HTTP/1.1 connection when it has gone this long
+    /// without a complete request head, be it idle or slow. hyper does not tell the two apart, so this has to be longer than
+    /// clients keep idle connections for another request.
+    pub head_timeout: Duration,
 }
 
 /// A bound socket that nobody answers yet.
@@ -52,6 +55,10 @@ const BACKLOG: u32 = 4096;
 
 /// After an accept that failed for want of descriptors or memory: time for others to give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// When the system begins to ask a silent client's machine whether it is still there, and how often it asks again.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Bound {
     pub fn bind(endpoint: &Endpoint) -> io::Result<Bound> {
@@ -74,12 +81,16 @@ impl Bound {
             }
             Endpoint::Unix { path, mode } => {
                 remove_stale_socket(path)?;
-                // Created closed to others, then opened as far as asked: never open for a moment to more than that.
-                let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-                let listener = UnixListener::bind(path);
-                rustix::process::umask(before);
-                let listener = listener?;
+                let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+                socket.set_nonblocking(true)?;
+                // Linux gives the file the mode of the socket, so that it is never open for a moment to more than was asked
+                // for. The umask would do the same, but it belongs to the whole process, and the store's threads create
+                // files too. Systems that refuse this get the mode a moment later.
+                let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(*mode));
+                socket.bind(&socket2::SockAddr::unix(path)?)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+                socket.listen(BACKLOG as i32)?;
+                let listener = UnixListener::from_std(socket.into())?;
                 Ok(Bound { socket: Socket::Unix(listener, path.clone()), port: 0 })
             }
         }
@@ -100,18 +111,21 @@ impl Bound {
     ) -> DrainReport {
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(http.header_timeout);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .max_concurrent_streams(http.http2_max_concurrent_streams);
+        server.http1().timer(TokioTimer::new()).header_read_timeout(http.head_timeout);
+        server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+        if let Some(streams) = http.http2_max_concurrent_streams {
+            // To hyper, `None` would mean no limit at all.
+            server.http2().max_concurrent_streams(streams);
+        }
         let server = Arc::new(server);
+        // Dropped when connections that have not said anything yet are to be closed.
+        let (open, closing) = watch::channel(());
+        let greeting = Greeting { patience: http.head_timeout, closing };
         let accept = async {
             loop {
                 match self.socket.accept().await {
-                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, stream),
-                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, stream),
+                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
+                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
                         tracing::warn!(sys = "api.http.server", %error, "cannot accept connections for the moment");
@@ -131,6 +145,7 @@ impl Bound {
             () = accept => unreachable!("accepting never ends by itself"),
         };
         drop(self.socket);
+        drop(open);
         let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         let closed = graceful.shutdown();
         match rest {
@@ -143,21 +158,34 @@ impl Bound {
     }
 }
 
+/// What every TCP connection is set to. That fails on some systems if the client has gone already, which says nothing about
+/// the socket that we accept on.
+fn tune(stream: &tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // A machine that lost power or its network says no goodbye. Its requests must not wait in line for ever, and be granted
+    // leases that nobody will hear of.
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
+}
+
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn<S>(
+fn spawn<S: Readable>(
     server: &Arc<auto::Builder<TokioExecutor>>,
     graceful: &GracefulShutdown,
     app: &Arc<App>,
+    greeting: &Greeting,
     stream: S,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (app, server, watcher) = (app.clone(), server.clone(), graceful.watcher());
+) {
+    let (app, server, watcher, greeting) =
+        (app.clone(), server.clone(), graceful.watcher(), greeting.clone());
     tokio::spawn(async move {
+        if !greeting.heard(&stream).await {
+            return;
+        }
         let service = service_fn(move |request| {
             let app = app.clone();
             async move { Ok::<_, Infallible>(route::serve(app, request).await) }
@@ -170,6 +198,39 @@ fn spawn<S>(
     });
 }
 
+/// How long a new connection may be silent. Until its first byte nothing is set up for it, and no timer of hyper's runs.
+#[derive(Clone)]
+struct Greeting {
+    patience: Duration,
+    closing: watch::Receiver<()>,
+}
+
+impl Greeting {
+    /// Whether the client has begun to speak.
+    async fn heard(mut self, stream: &impl Readable) -> bool {
+        tokio::select! {
+            heard = tokio::time::timeout(self.patience, stream.readable()) => matches!(heard, Ok(Ok(()))),
+            _ = self.closing.changed() => false,
+        }
+    }
+}
+
+trait Readable: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Readable for tokio::net::TcpStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
+impl Readable for tokio::net::UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
 enum Stream {
     Tcp(tokio::net::TcpStream),
     Unix(tokio::net::UnixStream),
@@ -180,7 +241,7 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream);
                 Ok(Stream::Tcp(stream))
             }
             Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -206,10 +267,45 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
                 format!("{} exists and is no socket: choose another path or remove it", path.display());
             Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
         }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            let text = format!("{} is the socket of a running server", path.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
-        Ok(_) => std::fs::remove_file(path),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => {
+                let text = format!("{} is the socket of a running server", path.display());
+                Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            // Not being allowed to knock does not mean that nobody is at home.
+            Err(error) => {
+                let text = format!("cannot tell whether {} is in use: {error}", path.display());
+                Err(io::Error::new(error.kind(), text))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_clients_are_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let Stream::Tcp(stream) = Socket::Tcp(listener).accept().await.unwrap() else { unreachable!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_not_waited_for_for_ever() {
+        let (client, server) = tokio::net::UnixStream::pair().unwrap();
+        let (open, closing) = watch::channel(());
+        let greeting = Greeting { patience: Duration::from_secs(60), closing };
+        assert!(!greeting.clone().heard(&server).await, "its time is over");
+        drop(open);
+        assert!(!greeting.clone().heard(&server).await, "the server closes");
+        let (_open, closing) = watch::channel(());
+        client.try_write(b"G").unwrap();
+        assert!(Greeting { closing, ..greeting }.heard(&server).await);
     }
 }

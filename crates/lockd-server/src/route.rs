@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::HeaderValue;
-use http::{HeaderName, Request};
+use http::{HeaderName, Method, Request};
 use hyper::body::Incoming;
 use lockd_wire::{ErrorCode, UidMint, header};
 
-use crate::answer::{Answer, Failure, Outcome};
+use crate::answer::{self, Answer, Failure, Outcome};
 use crate::app::App;
 use crate::call::Call;
 use crate::handlers::{
-    acquire, attachment, attachments, describe, get, health, keepalive, metadata, namespace, release, remove,
-    update,
+    acquire, attachment, attachments, describe, get, health, keepalive, metadata, mutate, namespace, release,
+    remove, update,
 };
 use crate::query::Query;
 
@@ -26,6 +26,10 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let call =
         Call { app: &app, head: &head, query: Query::parse(head.uri.query()), correlation: &correlation };
     let mut answer = dispatch(&call, body).await.unwrap_or_else(Failure::into_answer);
+    if head.method == Method::HEAD {
+        // hyper holds the body back on HTTP/1.1 only; on HTTP/2 it would break the stream.
+        answer = answer::head_only(answer);
+    }
     if let Ok(value) = HeaderValue::from_str(&correlation) {
         answer.headers_mut().insert(HeaderName::from_static(header::CORRELATION_ID), value);
     }
@@ -52,6 +56,7 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Outcome {
         "/v1/release" => release::release(call, body).await,
         "/v1/get" => get::get(call).await,
         "/v1/update" => update::update(call, body).await,
+        "/v1/mutate" => mutate::mutate(call, body).await,
         "/v1/metadata" => metadata::metadata(call, body).await,
         "/v1/remove" => remove::remove(call).await,
         "/v1/describe" => describe::describe(call).await,

@@ -6,12 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lockd_store::{Batch, BlobId, Blobs, Committed, Engine, Options, Progress, open};
+use lockd_store::{Batch, BlobId, Blobs, Committed, Direction, Engine, Options, Progress, open};
 use parking_lot::{Condvar, Mutex};
+use rustix::time::ClockId;
 
 #[derive(Default)]
 struct Durable {
@@ -38,9 +40,16 @@ fn batch(n: u64, size: usize) -> Batch {
     batch
 }
 
-fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+fn cpu(clock: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Microseconds of CPU that this thread spends on each of a number of actions: other loads of the machine hardly matter.
+fn each(count: usize, action: impl FnOnce()) -> f64 {
+    let begin = cpu(ClockId::ThreadCPUTime);
+    action();
+    cpu(ClockId::ThreadCPUTime).saturating_sub(begin).as_secs_f64() * 1e6 / count as f64
 }
 
 fn main() {
@@ -58,6 +67,7 @@ fn main() {
         }
     }));
     let mut seq = 0;
+    footprint(&*store.engine, &durable, &mut seq);
     for size in [100, 4096] {
         lone_writer(&*store.engine, &durable, &mut seq, size);
     }
@@ -69,6 +79,11 @@ fn main() {
     reads(&*store.engine);
     blobs(&*store.blobs);
     store.engine.close().unwrap();
+    drop(store);
+    let begin = Instant::now();
+    let store = open(&url, Options::default()).unwrap();
+    println!("opened again in {:?}", begin.elapsed());
+    store.engine.close().unwrap();
 }
 
 fn lone_writer(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usize) {
@@ -78,6 +93,7 @@ fn lone_writer(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usiz
         *seq += 1;
         let begin = Instant::now();
         if engine.submit(*seq, batch(*seq, size)) == Committed::Later {
+            engine.drive();
             durable.wait(*seq);
         }
         times.push(begin.elapsed());
@@ -89,19 +105,21 @@ fn lone_writer(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usiz
 /// One submitter that keeps a number of batches unanswered, as a server with that many clients does.
 fn many(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usize, in_flight: u64) {
     let rounds: u64 = if size > 1000 { 40_000 } else { 200_000 };
-    let (begin, used) = (Instant::now(), cpu());
+    let (begin, used) = (Instant::now(), cpu(ClockId::ProcessCPUTime));
     for _ in 0..rounds {
         *seq += 1;
         if engine.submit(*seq, batch(*seq, size)) == Committed::Later && *seq > in_flight {
+            engine.drive();
             durable.wait(*seq - in_flight);
         }
     }
     let last = *seq;
     if engine.submit(last + 1, Batch::default()) == Committed::Later {
+        engine.drive();
         durable.wait(last + 1);
     }
     *seq += 1;
-    let (wall, used) = (begin.elapsed(), cpu().saturating_sub(used));
+    let (wall, used) = (begin.elapsed(), cpu(ClockId::ProcessCPUTime).saturating_sub(used));
     println!(
         "{in_flight} in flight, {size} B: {:.0} batches/s, {:.1} us CPU a batch",
         rounds as f64 / wall.as_secs_f64(),
@@ -110,18 +128,48 @@ fn many(engine: &dyn Engine, durable: &Durable, seq: &mut u64, size: usize, in_f
 }
 
 fn reads(engine: &dyn Engine) {
-    const ROUNDS: u64 = 200_000;
-    let begin = Instant::now();
-    let mut found = 0;
-    for n in 0..ROUNDS {
-        let key = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 100_000;
-        let key = format!("l/default/resource-{key:08}");
-        found += usize::from(engine.snapshot().get(key.as_bytes()).unwrap().is_some());
+    const ROUNDS: usize = 200_000;
+    let key = |n: usize| {
+        format!("l/default/resource-{:08}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 100_000)
+    };
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    for what in ["cold", "warm"] {
+        let mut found = 0;
+        let cost = each(ROUNDS, || {
+            found =
+                keys.iter().filter(|key| engine.snapshot().get(key.as_bytes()).unwrap().is_some()).count();
+        });
+        println!("snapshot and get, {what}: {cost:.2} us CPU, {found} of {ROUNDS} found");
     }
-    println!(
-        "get: {:.2} us each, {found} of {ROUNDS} found",
-        begin.elapsed().as_secs_f64() * 1e6 / ROUNDS as f64
-    );
+    let cost = each(ROUNDS, || (0..ROUNDS).for_each(|_| drop(std::hint::black_box(engine.snapshot()))));
+    println!("snapshot: {cost:.3} us CPU");
+    let range = (Bound::Included(&b"l/"[..]), Bound::Excluded(&b"l0"[..]));
+    let scan = || engine.snapshot().scan(range, Direction::Forward, usize::MAX).unwrap().len();
+    let count = scan();
+    println!("scan: {:.2} us CPU an entry, {count} entries", each(count, || _ = scan()));
+}
+
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// What a hundred thousand leases of two records each take up in memory.
+fn footprint(engine: &dyn Engine, durable: &Durable, seq: &mut u64) {
+    const LEASES: u64 = 100_000;
+    let before = resident();
+    for n in 0..LEASES {
+        *seq += 1;
+        let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % LEASES;
+        let mut batch = Batch::default();
+        batch.put(format!("l/default/resource-{n:011}"), Bytes::from(vec![b'y'; 70]));
+        batch.put(format!("e/default/resource-{n:011}"), Bytes::from(vec![b'z'; 20]));
+        if engine.submit(*seq, batch) == Committed::Later && n.is_multiple_of(1000) {
+            engine.drive();
+            durable.wait(*seq);
+        }
+    }
+    println!("memory: {} bytes a lease", resident().saturating_sub(before) / LEASES);
 }
 
 fn blobs(blobs: &dyn Blobs) {

@@ -97,10 +97,16 @@ pub enum Direction {
 pub trait Engine: Send + Sync + fmt::Debug {
     /// Hands a batch over. `seq` is 1 for the first batch after opening and grows by one each call; calls are made in that
     /// order (the caller holds a lock while it calls). Never waits for I/O. Batches become durable and visible in order.
+    /// After [`Committed::Later`] the caller has to [`drive`](Engine::drive) the engine.
     fn submit(&self, seq: u64, batch: Batch) -> Committed;
 
-    /// Sets the listener, once, before the first `submit`. It is called from the engine's own thread, never from inside
-    /// `submit`.
+    /// Has what was submitted committed: by this thread if nobody is at it, which spares two thread switches and so is what
+    /// makes a lone request fast; else by the engine's own thread, as one group with all that has queued up. To be called
+    /// after `submit`, without holding a lock that the listener takes.
+    fn drive(&self) {}
+
+    /// Sets the listener, once, before the first `submit`. It is called from the engine's own thread or from inside
+    /// `drive`, never from inside `submit`.
     fn listen(&self, listener: Box<dyn Fn(Progress) + Send + Sync>);
 
     /// The newest durable state. Cheap: no I/O, no copy.

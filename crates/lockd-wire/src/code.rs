@@ -35,6 +35,7 @@ codes! {
         InvalidExpectedBytes = "invalid_expected_bytes",
         InvalidExpectedSha256 = "invalid_expected_sha256",
         InvalidMetadata = "invalid_metadata",
+        InvalidMutations = "invalid_mutations",
         MissingAttachment = "missing_attachment",
         InvalidMaxBytes = "invalid_max_bytes",
         InvalidNamespaceRequest = "invalid_namespace_request";
@@ -54,11 +55,13 @@ codes! {
         TxnMismatch = "txn_mismatch",
         VersionConflict = "version_conflict",
         EtagMismatch = "etag_mismatch",
+        CasMismatch = "cas_mismatch",
         ExpectedBytesMismatch = "expected_bytes_mismatch",
         ExpectedSha256Mismatch = "expected_sha256_mismatch",
         NamespaceConfigConflict = "namespace_config_conflict";
     413:
-        AttachmentTooLarge = "attachment_too_large";
+        AttachmentTooLarge = "attachment_too_large",
+        DocumentTooLarge = "document_too_large";
     500:
         InternalError = "internal_error";
     503:

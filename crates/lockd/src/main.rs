@@ -7,6 +7,11 @@ use std::process::ExitCode;
 use lockd::log::{self, LogSettings, Logger, Mode};
 use lockd::{Command, Inputs, Report, ServerConfig, UsageError, resolve, serve};
 
+/// Requests allocate and free small things on many threads, and leases keep small things for long: this allocator is faster at
+/// the first and tighter at the second than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let env = |name: &str| std::env::var_os(name);

@@ -33,10 +33,11 @@ pub enum ServeError {
 }
 
 /// Key records that stay in memory though nobody uses them.
-const IDLE_LANES: usize = 16 * 1024;
+const IDLE_LANES: usize = 4 * 1024;
 
-/// A request head that takes longer than this from its first byte is an attack or an accident.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// An HTTP/1.1 connection without a complete request head for this long is closed. Clients keep idle connections for one to two
+/// minutes; if the server were the first to close one, a request could be on its way into the closed door.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How often blobs are looked through for what crashes have left, and how old such a blob has to be.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -53,7 +54,7 @@ pub async fn serve(config: ServerConfig) -> Result<(), ServeError> {
     let app = Arc::new(App::new(node.clone(), api_settings(&config)));
     let http = HttpSettings {
         http2_max_concurrent_streams: config.http2_max_concurrent_streams,
-        header_timeout: HEADER_TIMEOUT,
+        head_timeout: HEAD_TIMEOUT,
     };
     let shutdown = Shutdown { drain_grace: config.drain_grace, timeout: config.shutdown_timeout };
     let mut stopping_since = None;

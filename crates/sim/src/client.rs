@@ -44,7 +44,19 @@ pub struct Common {
     rumours: Vec<Ticket>,
     etags: Vec<Uid>,
     minted: u64,
+    habits: Habits,
+}
+
+/// What clients of one world tend to do, in per cent.
+#[derive(Debug)]
+struct Habits {
+    /// Things that cannot work.
     chaos: u64,
+    /// Joining a transaction.
+    joining: u64,
+    /// Wanting one more lease while holding some.
+    greed: u64,
+    longest_ttl: u64,
 }
 
 #[derive(Debug)]
@@ -59,8 +71,13 @@ pub enum Wish {
 const NAMES: [&str; 3] = ["a.txt", "b.bin", "c"];
 
 impl Common {
-    /// `chaos` is how often, in per cent, clients do something that cannot work.
-    pub fn new(dice: &mut Dice, keys: Vec<KeyId>, namespaces: Vec<Namespace>, chaos: u64) -> Common {
+    pub fn new(dice: &mut Dice, keys: Vec<KeyId>, namespaces: Vec<Namespace>) -> Common {
+        let habits = Habits {
+            chaos: dice.between(0, 15),
+            joining: dice.between(10, 90),
+            greed: dice.between(5, 50),
+            longest_ttl: dice.between(3, 60),
+        };
         let mut common = Common {
             keys,
             namespaces,
@@ -68,7 +85,7 @@ impl Common {
             rumours: Vec::new(),
             etags: Vec::new(),
             minted: 0,
-            chaos,
+            habits,
         };
         for _ in 0..dice.between(1, 3) {
             let txn = TxnId(common.mint());
@@ -120,20 +137,44 @@ impl Client {
         if dice.percent(2) {
             return configure(dice, common).map(Wish::Ask);
         }
-        let mut ticket = match dice.percent(common.chaos) {
+        let mut ticket = match dice.percent(common.habits.chaos) {
             true => dice.pick(&common.rumours).cloned(),
             false => dice.pick(&self.tickets).cloned(),
         };
-        let wants_more =
-            self.tickets.len() < 3 && dice.percent(if self.tickets.is_empty() { 95 } else { 25 });
+        let wants_more = self.tickets.len() < 4 && dice.percent(common.habits.greed);
         if wants_more || ticket.is_none() {
-            return acquire(dice, common).map(Wish::Ask);
+            return self.acquire(dice, common).map(Wish::Ask);
         }
         let ticket = ticket.take()?;
         if dice.percent(10) {
             return Some(Wish::ReadHeld(ticket));
         }
         Some(Wish::Ask(use_lease(dice, common, &ticket)))
+    }
+
+    fn acquire(&self, dice: &mut Dice, common: &mut Common) -> Option<Op> {
+        let txn = match dice.below(10) {
+            _ if !dice.percent(common.habits.joining) => None,
+            0..5 => dice.pick(&common.txns).copied(),
+            // As clients are told to: the transaction of an earlier lease, which may be an implicit one.
+            5..9 => self.tickets.first().map(|ticket| ticket.txn),
+            _ => dice.pick(&common.rumours).map(|ticket| ticket.txn),
+        };
+        Some(Op::Acquire(Acquire {
+            key: dice.pick(&common.keys)?.clone(),
+            owner: format!("client-{}", dice.below(3)),
+            ttl_seconds: dice.between(0, common.habits.longest_ttl) as i64,
+            block_seconds: match dice.below(10) {
+                0..3 => 0,
+                3..6 => -1,
+                6 => -2,
+                _ => dice.between(1, 30) as i64,
+            },
+            if_not_exists: dice.percent(5),
+            txn,
+            lease: LeaseId(common.mint()),
+            own_txn: TxnId(common.mint()),
+        }))
     }
 
     /// The answer to what the client has asked.
@@ -177,30 +218,6 @@ impl Client {
     }
 }
 
-fn acquire(dice: &mut Dice, common: &mut Common) -> Option<Op> {
-    let txn = match dice.below(100) {
-        0..45 => None,
-        45..85 => dice.pick(&common.txns).copied(),
-        // As clients are told to: the transaction of an earlier lease, which may be an implicit one.
-        _ => dice.pick(&common.rumours).map(|ticket| ticket.txn),
-    };
-    Some(Op::Acquire(Acquire {
-        key: dice.pick(&common.keys)?.clone(),
-        owner: format!("client-{}", dice.below(3)),
-        ttl_seconds: dice.between(0, 20) as i64,
-        block_seconds: match dice.below(10) {
-            0..5 => 0,
-            5 => -1,
-            6 => -2,
-            _ => dice.between(1, 30) as i64,
-        },
-        if_not_exists: dice.percent(5),
-        txn,
-        lease: LeaseId(common.mint()),
-        own_txn: TxnId(common.mint()),
-    }))
-}
-
 fn configure(dice: &mut Dice, common: &mut Common) -> Option<Op> {
     let conditional = dice.percent(50);
     let if_match = dice.pick(&common.etags).filter(|_| conditional).map(Uid::to_string);
@@ -221,7 +238,7 @@ pub fn claim_of(ticket: &Ticket) -> Claim {
 fn use_lease(dice: &mut Dice, common: &mut Common, ticket: &Ticket) -> Op {
     let key = ticket.key.clone();
     let mut claim = claim_of(ticket);
-    if dice.percent(common.chaos) {
+    if dice.percent(common.habits.chaos) {
         match dice.below(5) {
             0 => claim.token += dice.between(0, 2) as i64 - 1,
             1 => claim.token = -1,
@@ -233,25 +250,30 @@ fn use_lease(dice: &mut Dice, common: &mut Common, ticket: &Ticket) -> Op {
     let expected_etag =
         ticket.value.map_or(ExpectEtag::Nothing, |value| ExpectEtag::Digest(digest_of(value)));
     match dice.below(100) {
-        0..12 => Op::Keepalive(Keepalive { key, claim, ttl_seconds: dice.between(0, 20) as i64 }),
-        12..45 => Op::Update(Update {
+        0..10 => Op::Keepalive(Keepalive {
+            key,
+            claim,
+            ttl_seconds: dice.between(0, common.habits.longest_ttl) as i64,
+        }),
+        10..45 => Op::Update(Update {
             key,
             claim,
             expect: Expect {
                 version: dice.percent(30).then_some(ticket.version as i64),
                 etag: dice.percent(20).then_some(expected_etag),
+                seen: None,
             },
             content: common.content(dice),
             query_hidden: dice.pick(&[None, None, Some(true), Some(false)]).copied().flatten(),
         }),
-        45..50 => Op::SetMetadata(SetMetadata {
+        45..51 => Op::SetMetadata(SetMetadata {
             key,
             claim,
             if_version: dice.percent(20).then_some(ticket.version as i64),
             query_hidden: dice.percent(50),
         }),
-        50..55 => Op::Remove(Remove { key, claim, if_etag: dice.percent(20).then_some(expected_etag) }),
-        55..65 => Op::Attach(Attach {
+        51..57 => Op::Remove(Remove { key, claim, if_etag: dice.percent(20).then_some(expected_etag) }),
+        57..73 => Op::Attach(Attach {
             key,
             claim,
             name: dice.pick(&NAMES).map(|name| (*name).to_owned()).unwrap_or_default(),
@@ -260,11 +282,11 @@ fn use_lease(dice: &mut Dice, common: &mut Common, ticket: &Ticket) -> Op {
             prevent_overwrite: dice.percent(30),
             content: common.content(dice),
         }),
-        65..70 => {
+        73..80 => {
             let name = dice.pick(&NAMES).map(|name| (*name).to_owned());
             Op::Detach(Detach { key, claim, selector: Selector { name, id: None } })
         }
-        70..73 => Op::DetachAll(DetachAll { key, claim }),
+        80..83 => Op::DetachAll(DetachAll { key, claim }),
         _ => Op::Release(Release { key, claim, rollback: dice.percent(30) }),
     }
 }

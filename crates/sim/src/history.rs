@@ -27,6 +27,7 @@ pub struct History {
     latest: u64,
     now: u64,
     step: u64,
+    draining: bool,
 }
 
 /// What somebody has been told about a key.
@@ -56,6 +57,8 @@ struct Open {
     floor: u64,
     /// The transaction that the request wants to end, and whether by commit.
     ends: Option<(TxnId, bool)>,
+    /// The key whose lease is wanted for as long as it takes.
+    waits_for: Option<KeyId>,
     /// What a commit must make visible: keys with the versions that clients were told.
     commits: Vec<(KeyId, u64)>,
 }
@@ -105,7 +108,23 @@ impl History {
             Op::Remove(op) => self.staging(&op.claim, None),
             _ => {}
         }
-        self.open.insert(id, Open { floor, ends, commits });
+        let waits_for = match op {
+            Op::Acquire(op) if op.block_seconds == 0 && !op.if_not_exists => Some(op.key.clone()),
+            _ => None,
+        };
+        self.open.insert(id, Open { floor, ends, waits_for, commits });
+    }
+
+    /// Whoever asked has gone and wants nothing any more.
+    pub fn cancelled(&mut self, id: RequestId) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.waits_for = None;
+        }
+    }
+
+    /// From now on whoever waits is sent away.
+    pub fn draining(&mut self) {
+        self.draining = true;
     }
 
     fn staging(&mut self, claim: &Claim, value: Option<Value>) {
@@ -138,6 +157,10 @@ impl History {
         }
         match shape {
             Shape::Granted { lease, txn, expires, version, value, token, .. } => {
+                let earlier = self.open.range(..id).find(|(_, open)| open.waits_for.as_ref() == Some(key));
+                promise(earlier.is_none() || self.draining, "whoever came first is served first", || {
+                    format!("{key}: {id:?} has the lease, {:?} still waits", earlier.map(|(id, _)| id))
+                })?;
                 self.granted(key, *lease, *txn, *token, *expires)?;
                 self.observe(key, floor, *version, *value)
             }
@@ -268,7 +291,7 @@ impl History {
 
     /// After a crash everything that anybody was told must still be there.
     pub fn crashed(&mut self, found: impl Fn(&KeyId) -> KeyModel) -> Checked {
-        self.now = 0;
+        (self.now, self.draining) = (0, false);
         for open in std::mem::take(&mut self.open).into_values() {
             if let Some((txn, true)) = open.ends {
                 self.commits.insert(txn, self.step);
@@ -288,5 +311,125 @@ impl History {
             })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockd_core::op::{Acquire, Content, Expect, Release, Source, TxnClaim, Update};
+    use lockd_core::records::key::ContentId;
+    use lockd_wire::{KeyName, Namespace, Uid, Xid};
+
+    use super::*;
+    use crate::model::digest_of;
+
+    const LIMITS: Limits = Limits { default_ttl_ms: 1000, max_ttl_ms: 1000, acquire_block_ms: 1000 };
+
+    fn key() -> KeyId {
+        KeyId::new(&Namespace::parse("n").unwrap(), &KeyName::parse("k").unwrap())
+    }
+
+    fn acquire(number: u8) -> Op {
+        let (lease, own_txn) = (LeaseId(Xid([number; 12])), TxnId(Xid([number; 12])));
+        Op::Acquire(Acquire {
+            key: key(),
+            owner: String::new(),
+            ttl_seconds: 0,
+            block_seconds: 0,
+            if_not_exists: false,
+            txn: None,
+            lease,
+            own_txn,
+        })
+    }
+
+    fn granted(number: u8, token: u64, version: u64, value: Option<Value>) -> Shape {
+        let (lease, txn) = (LeaseId(Xid([number; 12])), TxnId(Xid([number; 12])));
+        Shape::Granted { key: key(), lease, txn, owner: String::new(), expires: 1000, version, value, token }
+    }
+
+    fn claim(number: u8) -> Claim {
+        let id = Xid([number; 12]);
+        Claim { lease: Some(LeaseId(id)), token: 1, txn: TxnClaim::Is(Some(TxnId(id))) }
+    }
+
+    fn update(number: u8, value: Value) -> Op {
+        let source = Source::Inline(ContentId(Uid([number; 16])), bytes::Bytes::new());
+        let content = Content { len: 0, sha256: digest_of(value), source };
+        let (claim, expect) = (claim(number), Expect::default());
+        Op::Update(Update { key: key(), claim, expect, content, query_hidden: None })
+    }
+
+    fn release(number: u8) -> Op {
+        Op::Release(Release { key: key(), claim: claim(number), rollback: false })
+    }
+
+    /// A history in which each request is answered before the next one is made.
+    fn tell(steps: &[(Op, Shape)]) -> Result<History, &'static str> {
+        let mut history = History::default();
+        for (place, (op, shape)) in steps.iter().enumerate() {
+            let id = RequestId(place as u64);
+            history.turn(place as u64, 0);
+            history.asked(id, op, &LIMITS);
+            history.answered(id, op, shape).map_err(|violation| violation.promise)?;
+        }
+        Ok(history)
+    }
+
+    fn committed() -> Vec<(Op, Shape)> {
+        let updated = Shape::Updated { version: 1, value: 5, len: 0, hidden: false, token: 1 };
+        vec![
+            (acquire(1), granted(1, 1, 0, None)),
+            (update(1, 5), updated),
+            (release(1), Shape::Released(Outcome::Committed)),
+        ]
+    }
+
+    #[test]
+    fn a_second_holder_is_seen() {
+        let second = tell(&[(acquire(1), granted(1, 1, 0, None)), (acquire(2), granted(2, 2, 0, None))]);
+        assert_eq!(second.unwrap_err(), "a key has one holder at a time");
+    }
+
+    #[test]
+    fn a_token_that_does_not_grow_is_seen() {
+        let mut story = committed();
+        story.push((acquire(2), granted(2, 1, 1, Some(5))));
+        assert_eq!(tell(&story).unwrap_err(), "the tokens of a key strictly increase");
+    }
+
+    #[test]
+    fn a_lost_commit_is_seen_by_readers_and_after_a_crash() {
+        let mut story = committed();
+        let mut history = tell(&story).unwrap();
+        assert_eq!(
+            history.crashed(|_| KeyModel { token: 1, ..KeyModel::default() }).unwrap_err().promise,
+            "no acknowledged commit is lost"
+        );
+        story.push((acquire(2), granted(2, 2, 0, None)));
+        assert_eq!(tell(&story).unwrap_err(), "nobody sees less than was acknowledged");
+    }
+
+    #[test]
+    fn another_content_of_a_version_is_seen() {
+        let mut history = tell(&committed()).unwrap();
+        history.observe(&key(), 1, 1, Some(5)).unwrap();
+        assert_eq!(history.observe(&key(), 1, 1, None).unwrap_err().promise, "a version has one content");
+    }
+
+    #[test]
+    fn staged_data_in_public_is_seen() {
+        let mut history = tell(&committed()[..2]).unwrap();
+        let seen = history.observe(&key(), 0, 1, Some(5));
+        assert_eq!(seen.unwrap_err().promise, "readers see committed data only");
+    }
+
+    #[test]
+    fn an_overtaken_waiter_is_seen() {
+        let mut history = History::default();
+        history.asked(RequestId(1), &acquire(1), &LIMITS);
+        history.asked(RequestId(2), &acquire(2), &LIMITS);
+        let overtaken = history.answered(RequestId(2), &acquire(2), &granted(2, 1, 0, None));
+        assert_eq!(overtaken.unwrap_err().promise, "whoever came first is served first");
     }
 }

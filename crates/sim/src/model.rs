@@ -172,14 +172,14 @@ impl KeyModel {
                 Ok(self.with(draft, shape))
             }),
             Op::SetMetadata(op) => self.prove(now, &op.claim).and_then(|lease| {
-                self.meets(&Expect { version: op.if_version, etag: None })?;
+                self.meets(&Expect { version: op.if_version, ..Expect::default() })?;
                 let mut draft = self.draft(&lease);
                 draft.hidden = Some(op.query_hidden);
                 let shape = Shape::MetadataSet { version: draft.version, hidden: op.query_hidden };
                 Ok(self.with(draft, shape))
             }),
             Op::Remove(op) => self.prove(now, &op.claim).and_then(|lease| {
-                self.meets(&Expect { version: None, etag: op.if_etag })?;
+                self.meets(&Expect { etag: op.if_etag, ..Expect::default() })?;
                 let mut draft = self.draft(&lease);
                 if draft.state == DraftState::Untouched && self.value.is_none() {
                     return Ok(Verdict::Keep(Shape::Removed { staged: false, version: self.version }));

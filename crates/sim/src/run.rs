@@ -5,10 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::violation::{Violation, broken};
 use crate::world::World;
 
-pub const DEFAULT_STEPS: u64 = 300;
+pub const DEFAULT_STEPS: u64 = 600;
 
-/// Seeds that once failed; they are run before any others.
-pub const REGRESSIONS: &[u64] = &[];
+/// Seeds that once failed, each with its mistake; they are run before any others. When the world changes, a seed tells another
+/// story: find one that shows the old mistake again (undo its correction and run the seeds) and put it here instead.
+pub const REGRESSIONS: &[(u64, &str)] = &[
+    (0, "an acquire that was cancelled while its record was loading was granted all the same"),
+    (1, "the end of a lease with nothing staged rolled back the transaction of others"),
+];
 
 /// A seed that breaks a promise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,7 @@ mod drain;
 mod get;
 mod keepalive;
 mod metadata;
+mod mutate;
 mod namespace;
 mod release;
 mod remove;

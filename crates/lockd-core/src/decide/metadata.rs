@@ -10,7 +10,7 @@ use crate::records::key::KeyRecord;
 pub fn set_metadata(record: &mut KeyRecord, now: Moment, op: &SetMetadata) -> Result<u64, Refusal> {
     let txn = prove(record, now, &op.claim)?.txn;
     no_foreign_changes(record, txn)?;
-    meets(record, &Expect { version: op.if_version, etag: None })?;
+    meets(record, &Expect { version: op.if_version, ..Expect::default() })?;
     record.updated_at = now;
     let overlay = record.stage(txn);
     overlay.query_hidden = Some(op.query_hidden);

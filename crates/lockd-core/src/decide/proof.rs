@@ -3,7 +3,7 @@
 use lockd_wire::TxnId;
 
 use crate::moment::Moment;
-use crate::op::{Claim, Expect, ExpectEtag, Reason, Refusal, TxnClaim};
+use crate::op::{Claim, Document, Expect, ExpectEtag, Reason, Refusal, TxnClaim};
 use crate::records::key::{Digest, Grant, KeyRecord, Lease, Overlay, Staged, StagedState};
 
 impl Grant {
@@ -74,6 +74,19 @@ impl KeyRecord {
         }
     }
 
+    /// The document that the holder reads.
+    pub fn holder_document(&self) -> Option<Document> {
+        let committed = self.state.map(|stored| Document { stored, version: self.version });
+        match self.overlay() {
+            None => committed,
+            Some(overlay) => match overlay.state {
+                StagedState::Untouched => committed,
+                StagedState::Set(stored) => Some(Document { stored, version: overlay.version }),
+                StagedState::Removed => None,
+            },
+        }
+    }
+
     /// The version after the staged changes, or the committed one.
     pub fn staged_version(&self) -> u64 {
         self.overlay().map_or(self.version, |overlay| overlay.version)
@@ -116,6 +129,10 @@ pub(super) fn meets(record: &KeyRecord, expect: &Expect) -> Result<(), Refusal> 
         if version != Some(record.holder_version()) && version != Some(record.staged_version()) {
             return Err(fail(Reason::VersionConflict));
         }
+    }
+    let sees = || record.holder_document().map(|seen| (seen.version, seen.stored.sha256));
+    if expect.seen.is_some_and(|seen| seen != sees()) {
+        return Err(fail(Reason::SeenOther));
     }
     let met = match expect.etag {
         None => true,

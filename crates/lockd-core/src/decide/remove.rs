@@ -15,7 +15,7 @@ pub fn remove(
 ) -> Result<Removed, Refusal> {
     let txn = prove(record, now, &op.claim)?.txn;
     no_foreign_changes(record, txn)?;
-    meets(record, &Expect { version: None, etag: op.if_etag })?;
+    meets(record, &Expect { etag: op.if_etag, ..Expect::default() })?;
     let anything = match record.overlay().map(|overlay| &overlay.state) {
         None | Some(StagedState::Untouched) => record.state.is_some(),
         Some(StagedState::Set(_) | StagedState::Removed) => true,

@@ -7,7 +7,7 @@ use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
 use crate::decide;
 use crate::op::{Op, Reason};
-use crate::records::key::{KeyRecord, Lease};
+use crate::records::key::{KeyRecord, Lease, Staged};
 
 /// Something to do as soon as its records are in memory.
 #[derive(Debug)]
@@ -137,10 +137,11 @@ impl Core {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else { return Vec::new() };
         let Lease::Held(grant) = &lane.record.lease else { return Vec::new() };
-        let decides = grant.is_expired(now)
+        let staged = matches!(lane.record.staged, Staged::Of(_));
+        let decides = (staged && grant.is_expired(now))
             || match task {
                 Task::Request { op: Op::Release(release), .. } => !decide::lost(&lane.record, &release.claim),
-                Task::Request { op: Op::Abandon(abandon), .. } => grant.id == abandon.lease,
+                Task::Request { op: Op::Abandon(abandon), .. } => staged && grant.id == abandon.lease,
                 _ => false,
             };
         if !decides {

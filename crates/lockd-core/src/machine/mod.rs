@@ -24,16 +24,18 @@ use self::job::Task;
 use crate::answers::Answers;
 use crate::decide::Limits;
 use crate::lanes::Lanes;
-use crate::lease_book::LeaseBook;
+use crate::lease_book::{HeldLease, LeaseBook};
 use crate::moment::Moment;
 use crate::op::{Op, Reply};
-use crate::records::held::HeldLease;
+use crate::records::key::KeyRecord;
 use crate::records::namespace::NamespaceRecord;
 
 /// Names a request; the shell counts upwards, so that ids are in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+// Inputs are handed over once and never stored, so a box would only cost an allocation a request.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Input {
     Request {
@@ -109,22 +111,15 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core over a store that holds these leases and namespace settings.
-    pub fn recover(
-        settings: Settings,
-        leases: impl IntoIterator<Item = (KeyId, HeldLease)>,
-        namespaces: impl IntoIterator<Item = (Namespace, NamespaceRecord)>,
-    ) -> Core {
-        let mut book = LeaseBook::default();
-        for (key, lease) in leases {
-            book.set(&key, Some(lease));
-        }
+    /// A core over an empty store. What a store holds is put back with [`Core::restore_lease`] and
+    /// [`Core::restore_namespace`] before the first input.
+    pub fn new(settings: Settings) -> Core {
         Core {
             settings,
             now: Moment::default(),
             lanes: Lanes::new(settings.idle_lanes),
-            book,
-            namespaces: namespaces.into_iter().collect(),
+            book: LeaseBook::default(),
+            namespaces: HashMap::default(),
             answers: Answers::default(),
             written: 0,
             waiting: HashMap::default(),
@@ -133,6 +128,15 @@ impl Core {
             draining: false,
             failed: false,
         }
+    }
+
+    /// Puts back what is to be remembered of a leased key.
+    pub fn restore_lease(&mut self, key: &KeyId, record: &KeyRecord) {
+        self.book.set(key, HeldLease::of(record));
+    }
+
+    pub fn restore_namespace(&mut self, namespace: Namespace, record: NamespaceRecord) {
+        self.namespaces.insert(namespace, record);
     }
 
     /// Takes one input. `now` never goes backwards here, whatever the caller's clock does.
@@ -144,7 +148,6 @@ impl Core {
             Input::Loaded { key, record } => self.loaded(&key, record, out),
             Input::Durable { through } => {
                 self.answers.release(through, |id, reply| out.push(Output::Answer { id, reply }));
-                self.sweep(out);
             }
             Input::Failed => self.fail(out),
             Input::Tick => {

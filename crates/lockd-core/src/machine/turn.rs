@@ -9,12 +9,12 @@ use super::line::waited_enough;
 use super::{Core, Output, RequestId};
 use crate::decide::{self, Effects, Limits, Verdict};
 use crate::lanes::Waiter;
+use crate::lease_book::HeldLease;
 use crate::moment::Moment;
 use crate::op::{
     Abandon, Acquire, Attached, ConfigureNamespace, Detached, Op, Outcome, Reason, Refusal, Release, Removed,
     Reply,
 };
-use crate::records::held::HeldLease;
 use crate::records::key::{KeyRecord, Lease, Place, Staged};
 use crate::records::namespace::NamespaceRecord;
 use crate::records::{blob, content, held, key, namespace};
@@ -109,7 +109,7 @@ impl Core {
     fn abandon(&mut self, op: &Abandon, turn: &mut Turn) -> Reply {
         let is_it = |record: &KeyRecord| matches!(&record.lease, Lease::Held(grant) if grant.id == op.lease);
         if self.lanes.ready(&op.key).is_some_and(|lane| is_it(&lane.record)) {
-            self.decide_all(&op.key, false, turn);
+            self.give_up(&op.key, turn);
         }
         Reply::Abandoned
     }
@@ -223,8 +223,23 @@ impl Core {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else { return };
         if matches!(&lane.record.lease, Lease::Held(grant) if grant.is_expired(now)) {
-            self.decide_all(key, false, turn);
+            self.give_up(key, turn);
         }
+    }
+
+    /// Ends a lease whose holder is gone. With changes staged the key takes part in its transaction, which is rolled back as a
+    /// whole; without any the other participants do not care.
+    fn give_up(&mut self, key: &KeyId, turn: &mut Turn) {
+        let now = self.now;
+        let Some(lane) = self.lanes.ready(key) else { return };
+        if matches!(lane.record.staged, Staged::Of(_)) {
+            self.decide_all(key, false, turn);
+            return;
+        }
+        turn.basis = turn.basis.max(lane.written);
+        decide::roll_back(&mut lane.record, now, &mut turn.effects);
+        turn.change(key);
+        turn.freed.push(key.clone());
     }
 
     pub(super) fn hand_over_freed(&mut self, turn: &mut Turn) {
@@ -263,12 +278,13 @@ impl Core {
             let Some(lane) = self.lanes.ready(&key) else { continue };
             lane.written = seq;
             batch.put(key::storage_key(&key), lane.record.encode());
-            let lease = held_lease(&lane.record);
-            if lease != self.book.get(&key) {
-                match &lease {
-                    Some(lease) => batch.put(held::storage_key(&key), lease.encode()),
-                    None => batch.delete(held::storage_key(&key)),
-                }
+            let (lease, listed) = (HeldLease::of(&lane.record), self.book.get(&key));
+            match (&lease, listed) {
+                (Some(_), None) => batch.put(held::storage_key(&key), Bytes::new()),
+                (None, Some(_)) => batch.delete(held::storage_key(&key)),
+                _ => {}
+            }
+            if lease != listed {
                 self.book.set(&key, lease);
             }
         }
@@ -301,18 +317,5 @@ impl Core {
                 out.push(Output::Answer { id, reply });
             }
         }
-    }
-}
-
-/// What the book says of a key.
-fn held_lease(record: &KeyRecord) -> Option<HeldLease> {
-    match &record.lease {
-        Lease::Free => None,
-        Lease::Held(grant) => Some(HeldLease {
-            expires_at: grant.expires_at,
-            txn: grant.txn,
-            coordinated: grant.coordinated,
-            staged: matches!(record.staged, Staged::Of(_)),
-        }),
     }
 }

@@ -72,8 +72,9 @@ impl FieldWriter {
         self.out.extend_from_slice(&unknown.0);
     }
 
-    pub fn finish(self) -> Vec<u8> {
-        self.out
+    /// Exactly as long as it has to be: records stay in memory in great numbers.
+    pub fn finish(self) -> Box<[u8]> {
+        self.out.into_boxed_slice()
     }
 }
 

@@ -495,7 +495,7 @@ pub(crate) mod tests {
         fn fields_of_a_newer_program_survive(record in record(), tag in 100u8.., value: Vec<u8>) {
             let mut writer = FieldWriter::default();
             writer.bytes(tag, &value);
-            let newer = [record.encode().to_vec(), writer.finish()].concat();
+            let newer = [record.encode().to_vec(), writer.finish().into_vec()].concat();
             let read = KeyRecord::decode(&newer).unwrap();
             prop_assert_eq!(read.encode().to_vec(), newer);
         }

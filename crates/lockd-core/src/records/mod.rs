@@ -3,7 +3,7 @@
 //! | prefix | record | key | value |
 //! |---|---|---|---|
 //! | `K` | [`key::KeyRecord`] | namespace, NUL, key | everything lockd knows of a key |
-//! | `L` | [`held::HeldLease`] | namespace, NUL, key | present while the key is leased: what start-up needs to rebuild timers |
+//! | `L` | [`held`] | namespace, NUL, key | nothing; it is there while the key is leased, and tells start-up what to read |
 //! | `C` | [`content`] | content id | the bytes of a small document or attachment |
 //! | `B` | [`blob`] | blob id | the key whose document or attachment lives in that blob |
 //! | `N` | [`namespace::NamespaceRecord`] | namespace | query settings |

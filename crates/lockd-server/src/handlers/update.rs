@@ -2,19 +2,19 @@
 
 use aws_lc_rs::digest;
 use hyper::body::Incoming;
-use lockd_core::op::Expect;
+use lockd_core::op::{Expect, Updated};
 use lockd_core::records::key::Digest;
 use lockd_json::{Compactor, Limits, ObjectWriter};
 use lockd_node::Upload;
 use lockd_wire::{ErrorCode, header};
 
-use crate::answer::{self, FENCING_TOKEN, Failure, KEY_VERSION, Outcome, WithHeaders};
+use crate::answer::{self, Answer, FENCING_TOKEN, Failure, KEY_VERSION, Outcome, WithHeaders};
 use crate::body::next_piece;
 use crate::call::{Call, key_id};
 use crate::gate::Permission;
 
 /// Deep enough for any document that people write, shallow enough for those who read it back.
-const MAX_DEPTH: u32 = 100_000;
+pub(super) const MAX_DEPTH: u32 = 100_000;
 
 pub(crate) async fn update(call: &Call<'_>, mut body: Incoming) -> Outcome {
     let raw_key = call.raw_key()?;
@@ -39,8 +39,13 @@ pub(crate) async fn update(call: &Call<'_>, mut body: Incoming) -> Outcome {
         return Err(Failure::new(ErrorCode::ExpectedSha256Mismatch, detail));
     }
 
-    let expect = Expect { version: if_version, etag: call.if_state_etag() };
+    let expect = Expect { version: if_version, etag: call.if_state_etag(), seen: None };
     let updated = call.node().update(key, claim, expect, query_hidden, upload).await?;
+    Ok(self::updated(&updated))
+}
+
+/// The answer of everything that stages a document.
+pub(super) fn updated(updated: &Updated) -> Answer {
     let mut body = Vec::with_capacity(192);
     ObjectWriter::new(&mut body)
         .int("new_version", updated.version)
@@ -48,10 +53,10 @@ pub(crate) async fn update(call: &Call<'_>, mut body: Incoming) -> Outcome {
         .int("bytes", updated.len)
         .object("metadata", |metadata| metadata.bool_if_true("query_hidden", updated.query_hidden))
         .end_line();
-    Ok(answer::json(body)
+    answer::json(body)
         .with_number(KEY_VERSION, updated.version)
         .with_number(FENCING_TOKEN, updated.token)
-        .with_etag(&updated.etag))
+        .with_etag(&updated.etag)
 }
 
 /// The body as it was sent, before compaction.

@@ -28,7 +28,7 @@ const SLOT_DIGITS: usize = 7;
 /// How many slots are remembered as durable; more than are in use at a time.
 const REMEMBERED: usize = 64;
 
-/// The blobs of a disk store.
+/// The blobs of a disk store. Their futures must run in a tokio runtime, whose blocking threads do the work.
 #[derive(Debug)]
 pub struct DiskBlobs {
     files: Arc<Files>,
@@ -47,7 +47,7 @@ impl DiskBlobs {
     pub(super) fn open(root: &Root) -> Result<Self, StoreError> {
         let directory = root.blobs();
         let incoming = directory.join(INCOMING);
-        fs::create_dir_all(&incoming).map_err(|error| fault::io("create", &incoming, &error))?;
+        root::create_private(&incoming)?;
         root::sync_directory(&directory)?;
         root::sync_directory(root.path())?;
         for name in root::read_directory(&incoming)? {

@@ -1,7 +1,11 @@
-//! Group commit: one thread that writes everything that has queued up, syncs once, and then says so.
+//! Group commit: whoever holds the pen writes everything that has queued up, syncs once, and then says so.
+//!
+//! The pen is taken by the thread of a lone request, which then waits for the disk and for nobody else; and by the committing
+//! thread as soon as more comes while somebody is writing.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -14,12 +18,19 @@ use crate::port::{Batch, BlobId, Change, Progress, Snapshot, StoreError};
 /// torn by more than this and one batch.
 const GROUP_BYTES: usize = 8 << 20;
 
+/// How long a failed store is given to stop, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(5);
+const ROUND: Duration = Duration::from_millis(100);
+
 type Listener = Box<dyn Fn(Progress) + Send + Sync>;
 
 /// What the threads of a disk engine and its callers share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
+    /// Gone when the engine has ended.
+    pen: Mutex<Option<Pen>>,
     wake: Condvar,
+    ended: Condvar,
     published: ArcSwap<DiskSnapshot>,
     reported: Mutex<Reported>,
     listener: OnceLock<Listener>,
@@ -33,6 +44,8 @@ struct Queue {
     /// The committer waits for [`Shared::wake`].
     idle: bool,
     stopping: bool,
+    /// The committer has ended.
+    ended: bool,
 }
 
 /// What the listener has been told.
@@ -46,7 +59,9 @@ impl Shared {
     pub(super) fn new(snapshot: DiskSnapshot) -> Self {
         Self {
             queue: Mutex::default(),
+            pen: Mutex::default(),
             wake: Condvar::new(),
+            ended: Condvar::new(),
             published: ArcSwap::from_pointee(snapshot),
             reported: Mutex::default(),
             listener: OnceLock::new(),
@@ -57,7 +72,21 @@ impl Shared {
         let mut queue = self.queue.lock();
         queue.batches.push(batch);
         queue.last = seq;
-        if std::mem::take(&mut queue.idle) {
+    }
+
+    /// Writes what has queued up if nobody is writing, else sees to it that the committing thread will.
+    pub(super) fn drive(&self) {
+        if let Some(pen) = self.pen.try_lock() {
+            if let Some(pen) = &*pen
+                && let Some((through, group)) = self.take_group(pen.limit)
+            {
+                self.write(pen, through, &group);
+            }
+            return;
+        }
+        // Whoever is writing may have taken its group before ours came.
+        let mut queue = self.queue.lock();
+        if !queue.batches.is_empty() && std::mem::take(&mut queue.idle) {
             drop(queue);
             self.wake.notify_one();
         }
@@ -77,6 +106,23 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.queue.lock().stopping = true;
         self.wake.notify_one();
+    }
+
+    /// Waits until the committer has ended. Whether it has: a failed database can hold its writer for ever, waiting for a
+    /// background job that will never be done.
+    pub(super) fn wait_for_end(&self) -> bool {
+        let mut failed_since = None;
+        let mut queue = self.queue.lock();
+        while !queue.ended {
+            self.ended.wait_for(&mut queue, ROUND);
+            if self.failure().is_some() {
+                let since = *failed_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE && !queue.ended {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     pub(super) fn failure(&self) -> Option<StoreError> {
@@ -110,21 +156,63 @@ impl Shared {
         }
     }
 
-    /// Waits for batches and takes at most `limit`. `None` when there will be no more.
-    fn next_group(&self, limit: usize) -> Option<(u64, Vec<Batch>)> {
+    fn take_group(&self, limit: usize) -> Option<(u64, Vec<Batch>)> {
         let mut queue = self.queue.lock();
-        while queue.batches.is_empty() {
-            if queue.stopping {
-                return None;
-            }
-            queue.idle = true;
-            self.wake.wait(&mut queue);
-            queue.idle = false;
+        if queue.batches.is_empty() {
+            return None;
         }
         let count = group_size(&queue.batches, limit);
         let rest = queue.batches.split_off(count);
         let group = std::mem::replace(&mut queue.batches, rest);
         Some((queue.last - queue.batches.len() as u64, group))
+    }
+
+    fn write(&self, pen: &Pen, through: u64, group: &[Batch]) {
+        if self.failure().is_some() {
+            // Refused; the listener knows since the failure that everything after it is lost.
+            return;
+        }
+        match pen.commit(group) {
+            Ok(()) => {
+                self.publish(pen.database.snapshot(), through);
+                pen.bury(group);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Waits until there is something to write. False when there will be nothing more.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.batches.is_empty() {
+            if queue.stopping {
+                return false;
+            }
+            queue.idle = true;
+            self.wake.wait(&mut queue);
+            queue.idle = false;
+        }
+        true
+    }
+
+    /// The life of the committing thread.
+    pub(super) fn run(&self) {
+        while self.wait_for_work() {
+            let pen = self.pen.lock();
+            let Some(pen) = &*pen else { break };
+            while let Some((through, group)) = self.take_group(pen.limit) {
+                self.write(pen, through, &group);
+            }
+        }
+        // The keeper ends when it can get no more dead blobs.
+        drop(self.pen.lock().take());
+        self.queue.lock().ended = true;
+        self.ended.notify_all();
+    }
+
+    /// Lets groups be written.
+    pub(super) fn hand_pen(&self, pen: Pen) {
+        *self.pen.lock() = Some(pen);
     }
 }
 
@@ -149,40 +237,15 @@ fn size(change: &Change) -> usize {
     }
 }
 
-/// The committing thread.
-pub(super) struct Committer {
-    shared: Arc<Shared>,
-    database: Arc<Database>,
-    dead: SyncSender<BlobId>,
-    limit: usize,
+/// The right to write, and what it takes.
+pub(super) struct Pen {
+    pub(super) database: Arc<Database>,
+    pub(super) dead: SyncSender<BlobId>,
+    /// At most so many batches share one sync.
+    pub(super) limit: usize,
 }
 
-impl Committer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        database: Arc<Database>,
-        dead: SyncSender<BlobId>,
-        limit: usize,
-    ) -> Self {
-        Self { shared, database, dead, limit }
-    }
-
-    pub(super) fn run(self) {
-        while let Some((through, group)) = self.shared.next_group(self.limit) {
-            if self.shared.failure().is_some() {
-                // Refused; the listener knows since the failure that everything after it is lost.
-                continue;
-            }
-            match self.commit(&group) {
-                Ok(()) => {
-                    self.shared.publish(self.database.snapshot(), through);
-                    self.bury(&group);
-                }
-                Err(error) => self.shared.fail(error),
-            }
-        }
-    }
-
+impl Pen {
     fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
         group.iter().try_for_each(Database::check)?;
         self.database.commit(group)

@@ -125,12 +125,12 @@ impl Database {
                 match change {
                     Change::Put { key, value } => {
                         if seen.insert(key.as_ref()) {
-                            batch.insert(records, key.clone(), value.clone());
+                            batch.insert(records, &key[..], &value[..]);
                         }
                     }
                     Change::Delete { key } => {
                         if seen.insert(key.as_ref()) {
-                            batch.remove(records, key.clone());
+                            batch.remove(records, &key[..]);
                         }
                     }
                 }

@@ -1,4 +1,4 @@
-//! The disk engine: a queue in front of one committing thread.
+//! The disk engine: a queue, one pen, and the threads behind them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use parking_lot::Mutex;
 
 use super::blobs::DiskBlobs;
-use super::committer::{Committer, Shared};
+use super::committer::{Pen, Shared};
 use super::database::Database;
 use super::fault;
 use super::keeper::Keeper;
@@ -50,13 +50,13 @@ impl DiskEngine {
         let shared = Arc::new(Shared::new(database.snapshot()));
         let (keeper, dead) =
             Keeper::new(Arc::clone(&shared), Arc::clone(&database), blobs, options.durability);
-        let committer =
-            Committer::new(Arc::clone(&shared), Arc::clone(&database), dead, options.commit_max_ops);
+        shared.hand_pen(Pen { database: Arc::clone(&database), dead, limit: options.commit_max_ops });
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = Builder::new().name(name.to_string()).spawn(run);
             thread.map_err(|error| fault::io("start a thread for", root.path(), &error))
         };
-        let committer = spawn("store-commit", Box::new(move || committer.run()))?;
+        let committing = Arc::clone(&shared);
+        let committer = spawn("store-commit", Box::new(move || committing.run()))?;
         let keeper = match spawn("store-keep", Box::new(move || keeper.run())) {
             Ok(keeper) => keeper,
             Err(error) => {
@@ -72,7 +72,14 @@ impl DiskEngine {
     fn stop(&self, running: Running) -> Result<(), StoreError> {
         let Running { owner, database, committer, keeper } = running;
         self.shared.stop();
-        // The committer empties its queue first; the keeper ends when the committer has.
+        if !self.shared.wait_for_end() {
+            // The database still has threads that may write. Ownership goes when the process does.
+            std::mem::forget((owner, database));
+            let name = self.root.path().display();
+            let stuck = || StoreError::Io(format!("disk store {name} does not stop; end the process"));
+            return Err(self.shared.failure().unwrap_or_else(stuck));
+        }
+        // The keeper ends when the committer has.
         let ended = committer.join().and(keeper.join());
         let closed = match Arc::try_unwrap(database) {
             Ok(database) => database.close(),
@@ -96,6 +103,10 @@ impl Engine for DiskEngine {
     fn submit(&self, seq: u64, batch: Batch) -> Committed {
         self.shared.submit(seq, batch);
         Committed::Later
+    }
+
+    fn drive(&self) {
+        self.shared.drive();
     }
 
     fn listen(&self, listener: Box<dyn Fn(Progress) + Send + Sync>) {

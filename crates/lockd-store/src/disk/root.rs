@@ -50,12 +50,10 @@ impl Root {
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut builder = DirBuilder::new();
-                let made = builder.recursive(true).mode(0o755).create(path);
+                let absent: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
+                let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
                 made.map_err(|error| fault::io("create the directory of the disk store", path, &error))?;
-                if let Some(parent) = path.parent() {
-                    sync_directory(parent)?;
-                }
+                absent.iter().filter_map(|path| path.parent()).try_for_each(sync_directory)?;
             }
             Err(error) => return Err(fault::io("open the disk store", path, &error)),
         }
@@ -176,6 +174,7 @@ impl Root {
     fn create(&self) -> Result<(), StoreError> {
         let creating = self.creating();
         remove_directory(&creating)?;
+        create_private(&creating)?;
         database::create(&creating)?;
         sync_directory(&creating)?;
         sync_directory(&self.0)?;
@@ -191,6 +190,12 @@ impl Root {
         }
         Ok(())
     }
+}
+
+/// Makes sure that a directory exists. One that is created is for its owner only: what is in it may not be encrypted.
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| fault::io("create", path, &error))
 }
 
 /// Replaces a small file so that after a crash it has either its old content or its new one.

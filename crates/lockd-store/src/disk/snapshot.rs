@@ -70,5 +70,5 @@ impl Snapshot for DiskSnapshot {
 }
 
 fn detach(bytes: fjall::Slice) -> Bytes {
-    if bytes.len() <= COPIED { Bytes::copy_from_slice(&bytes) } else { bytes.into() }
+    if bytes.len() <= COPIED { Bytes::copy_from_slice(&bytes) } else { Bytes::from_owner(bytes) }
 }

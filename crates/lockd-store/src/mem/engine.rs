@@ -131,7 +131,9 @@ impl Tree {
         for _ in 0..PRUNE_STEP {
             match self.obsolete.front() {
                 Some((superseded, _)) if *superseded <= oldest_held => {
-                    if let Some((_, version)) = self.obsolete.pop_front() {
+                    let Some((_, version)) = self.obsolete.pop_front() else { return };
+                    // An end may have been followed by a value in the same batch, which has its place now.
+                    if self.versions.get(&version).is_some_and(|found| found.is_end() == version.is_end()) {
                         self.versions.remove(&version);
                     }
                 }
@@ -286,7 +288,7 @@ fn visible<'a>(
             continue;
         }
         done = Some(version.key());
-        if !version.is_dead() {
+        if !version.is_end() {
             found.push(version.clone());
             if found.len() == limit {
                 return;
@@ -307,7 +309,7 @@ fn visible_reverse<'a>(
         if let Some(previous) = best
             && previous.key() != version.key()
         {
-            if !previous.is_dead() {
+            if !previous.is_end() {
                 found.push(previous.clone());
                 if found.len() == limit {
                     return;
@@ -319,7 +321,7 @@ fn visible_reverse<'a>(
             best = Some(version);
         }
     }
-    found.extend(best.filter(|version| !version.is_dead()).cloned());
+    found.extend(best.filter(|version| !version.is_end()).cloned());
 }
 
 #[cfg(test)]

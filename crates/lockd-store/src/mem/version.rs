@@ -14,16 +14,18 @@ use bytes::Bytes;
 /// values loose from whatever large buffer they were parsed from.
 const INLINE_VALUE: usize = 1024;
 
-const SEQ: usize = 8;
-const HEAD: usize = SEQ + 4 + 1;
-const LIVE: u8 = 0;
-const DEAD: u8 = 1;
+/// The head of a packed version is one word: 48 bits of sequence number, 15 of key length, and whether it is an end.
+const HEAD: usize = 8;
+const SEQ_BITS: u32 = 48;
+const LONGEST_KEY: usize = 0x7fff;
+const END: u64 = 1 << 63;
 
 /// A key's value (or its absence) from one sequence number on.
 #[derive(Clone, Debug)]
 pub(super) enum Version {
-    /// Sequence number, key length, dead or alive; then the key, then the value.
+    /// Head, key, value.
     Packed(Arc<[u8]>),
+    /// What does not fit into the packed form or is not worth copying.
     Large(Arc<Large>),
 }
 
@@ -33,8 +35,8 @@ const _: () = assert!(size_of::<Version>() == 16);
 #[derive(Debug)]
 pub(super) struct Large {
     seq: u64,
-    key: Box<[u8]>,
-    value: Bytes,
+    key: Bytes,
+    value: Option<Bytes>,
 }
 
 /// The bytes of a packed version, kept alive by a [`Bytes`] that shows a part of them.
@@ -48,33 +50,23 @@ impl AsRef<[u8]> for Packed {
 
 impl Version {
     /// `None` as value says that the key is absent from `seq` on.
-    pub(super) fn new(seq: u64, key: &[u8], value: Option<&Bytes>) -> Self {
-        // A key too long for the packed form can only be a caller's error, but it must not become a wrong key.
-        let key_len = u32::try_from(key.len());
-        match (value, key_len) {
-            (Some(value), _) if value.len() > INLINE_VALUE => Self::large(seq, key, value),
-            (Some(value), Err(_)) => Self::large(seq, key, value),
-            (value, key_len) => {
-                let bytes = value.map_or(&[][..], |value| value);
-                let state = if value.is_some() { LIVE } else { DEAD };
-                let mut packed = Vec::with_capacity(HEAD + key.len() + bytes.len());
-                packed.extend_from_slice(&seq.to_le_bytes());
-                packed.extend_from_slice(&key_len.unwrap_or(u32::MAX).to_le_bytes());
-                packed.push(state);
-                packed.extend_from_slice(key);
-                packed.extend_from_slice(bytes);
-                Self::Packed(packed.into())
-            }
+    pub(super) fn new(seq: u64, key: &Bytes, value: Option<&Bytes>) -> Self {
+        let len = value.map_or(0, Bytes::len);
+        if len > INLINE_VALUE || key.len() > LONGEST_KEY || seq >> SEQ_BITS != 0 {
+            return Self::Large(Arc::new(Large { seq, key: key.clone(), value: value.cloned() }));
         }
-    }
-
-    fn large(seq: u64, key: &[u8], value: &Bytes) -> Self {
-        Self::Large(Arc::new(Large { seq, key: key.into(), value: value.clone() }))
+        let end = if value.is_some() { 0 } else { END };
+        let head = end | (key.len() as u64) << SEQ_BITS | seq;
+        let mut packed = Vec::with_capacity(HEAD + key.len() + len);
+        packed.extend_from_slice(&head.to_le_bytes());
+        packed.extend_from_slice(key);
+        packed.extend_from_slice(value.map_or(&[], |value| value));
+        Self::Packed(packed.into())
     }
 
     pub(super) fn seq(&self) -> u64 {
         match self {
-            Self::Packed(packed) => packed.first_chunk::<SEQ>().map_or(0, |seq| u64::from_le_bytes(*seq)),
+            Self::Packed(packed) => head(packed) & ((1 << SEQ_BITS) - 1),
             Self::Large(large) => large.seq,
         }
     }
@@ -86,39 +78,46 @@ impl Version {
         }
     }
 
-    pub(super) fn is_dead(&self) -> bool {
-        matches!(self, Self::Packed(packed) if packed[HEAD - 1] == DEAD)
+    /// Whether the key is absent from here on.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Self::Packed(packed) => head(packed) & END != 0,
+            Self::Large(large) => large.value.is_none(),
+        }
     }
 
     /// The value, sharing this version's memory.
     pub(super) fn value(&self) -> Option<Bytes> {
         match self {
-            _ if self.is_dead() => None,
-            Self::Packed(packed) => {
+            Self::Packed(packed) if head(packed) & END == 0 => {
                 let start = key_end(packed);
                 Some(Bytes::from_owner(Packed(Arc::clone(packed))).slice(start..))
             }
-            Self::Large(large) => Some(large.value.clone()),
+            Self::Packed(_) => None,
+            Self::Large(large) => large.value.clone(),
         }
     }
 
     /// Key and value, sharing this version's memory.
     pub(super) fn entry(&self) -> Option<(Bytes, Bytes)> {
         match self {
-            _ if self.is_dead() => None,
-            Self::Packed(packed) => {
+            Self::Packed(packed) if head(packed) & END == 0 => {
                 let end = key_end(packed);
                 let all = Bytes::from_owner(Packed(Arc::clone(packed)));
                 Some((all.slice(HEAD..end), all.slice(end..)))
             }
-            Self::Large(large) => Some((Bytes::copy_from_slice(&large.key), large.value.clone())),
+            Self::Packed(_) => None,
+            Self::Large(large) => Some((large.key.clone(), large.value.clone()?)),
         }
     }
 }
 
+fn head(packed: &[u8]) -> u64 {
+    packed.first_chunk().map_or(0, |head| u64::from_le_bytes(*head))
+}
+
 fn key_end(packed: &[u8]) -> usize {
-    let len: [u8; 4] = [packed[SEQ], packed[SEQ + 1], packed[SEQ + 2], packed[SEQ + 3]];
-    HEAD + u32::from_le_bytes(len) as usize
+    HEAD + (head(packed) >> SEQ_BITS) as usize % (LONGEST_KEY + 1)
 }
 
 /// A place in the order of versions: by key, and within a key newest first. Implemented by versions and by the bounds of
@@ -190,3 +189,34 @@ impl PartialEq for Version {
 }
 
 impl Eq for Version {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_gives_back_what_it_was_made_of() {
+        let keys = [0, 1, 30, LONGEST_KEY, LONGEST_KEY + 1];
+        let values = [None, Some(0), Some(1), Some(70), Some(INLINE_VALUE), Some(INLINE_VALUE + 1)];
+        for seq in [1, (1 << SEQ_BITS) - 1, 1 << SEQ_BITS, u64::MAX] {
+            for key in keys.map(|len| Bytes::from(vec![0xff; len])) {
+                for value in values.map(|len| len.map(|len| Bytes::from(vec![0xee; len]))) {
+                    let version = Version::new(seq, &key, value.as_ref());
+                    assert_eq!((version.seq(), version.key()), (seq, &key[..]));
+                    assert_eq!(version.is_end(), value.is_none());
+                    assert_eq!(version.value(), value);
+                    assert_eq!(version.entry(), value.map(|value| (key.clone(), value)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn versions_sort_by_key_and_then_newest_first() {
+        let version = |key: &'static str, seq| Version::new(seq, &Bytes::from_static(key.as_bytes()), None);
+        let sorted =
+            [version("a", 300), version("a", 2), version("aa", 1), version("b", 1 << 50), version("b", 9)];
+        assert!(sorted.is_sorted());
+        assert!(sorted[0] != sorted[1] && sorted[3] == version("b", 1 << 50));
+    }
+}

@@ -152,6 +152,15 @@ pub fn the_last_change_of_a_key_counts(fixture: &dyn Fixture) {
     let snapshot = store.engine.snapshot();
     assert_eq!(keys(&snapshot.scan(ALL, Direction::Forward, 10).unwrap()), ["put last"]);
     assert_eq!(snapshot.get(b"put last").unwrap().unwrap(), "right");
+    // The same while a snapshot holds on to what there was before.
+    let mut batch = Batch::default();
+    batch.delete("put last");
+    batch.put("put last", "newer");
+    writer.commit(batch);
+    assert_eq!(snapshot.get(b"put last").unwrap().unwrap(), "right");
+    drop(snapshot);
+    writer.commit(put("other", ""));
+    assert_eq!(store.engine.snapshot().get(b"put last").unwrap().unwrap(), "newer");
     // The same over batches that may end up in one group.
     let mut last = (0, Committed::Now);
     for round in 0..200_u64 {

@@ -89,7 +89,9 @@ fn compare(snapshot: &dyn Snapshot, map: &Map, what: &str) {
 }
 
 pub fn behaves_like_an_ordered_map(fixture: &dyn Fixture) {
-    let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
+    // What need not be opened again for every case is fast.
+    let cases = if fixture.is_persistent() { 40 } else { 2000 };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), 1..30);
     TestRunner::new(config)
         .run(&steps, |steps| {

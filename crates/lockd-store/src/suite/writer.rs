@@ -40,7 +40,10 @@ impl Writer {
         let mut next = self.next.lock();
         let seq = *next;
         *next += 1;
-        (seq, self.engine.submit(seq, batch))
+        let committed = self.engine.submit(seq, batch);
+        drop(next);
+        self.engine.drive();
+        (seq, committed)
     }
 
     /// Hands a batch over and waits until it is durable.

@@ -85,11 +85,17 @@ fn a_torn_end_loses_the_last_batch_and_nothing_else() {
 fn a_hole_in_the_last_batch_is_a_torn_end() {
     // The pages of one unsynced write reach the disk in any order.
     let directory = TempDir::new().unwrap();
+    let whole = directory.path().join("whole");
+    let ends = crashed(&whole, 5);
     let root = directory.path().join("store");
-    let ends = crashed(&root, 5);
+    // From within the first value to its end, which leaves the batch readable, and to the end of the batch, which does not.
     let hole = ends[4] + 60;
-    patch(&root.join("db/0.jnl"), hole, &vec![0; ends[5] - 20 - hole]);
-    audit(&root, 4, "a hole");
+    for end in [hole + 40, ends[5] - 20] {
+        let _ = fs::remove_dir_all(&root);
+        copy(&whole, &root);
+        patch(&root.join("db/0.jnl"), hole, &vec![0; end - hole]);
+        audit(&root, 4, &format!("a hole from {hole} to {end}"));
+    }
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn write_until_full(store: &Opened, first: u64, batch: impl Fn(u64) -> Batch) ->
     }));
     for seq in 1.. {
         store.engine.submit(seq, batch(first + seq - 1));
+        store.engine.drive();
         let mut state = heard.0.lock().unwrap();
         while state.0 < seq && state.1.is_none() {
             state = heard.1.wait(state).unwrap();
@@ -125,6 +126,7 @@ fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
         let mut batch = batch(n);
         batch.put(format!("large/{n:03}"), vec![n as u8; 1_000_000]);
         store.engine.submit(n, batch);
+        store.engine.drive();
     }
     let mut state = heard.0.lock().unwrap();
     while state.1.is_none() {
@@ -176,4 +178,22 @@ fn a_blob_that_does_not_fit_leaves_nothing() {
     assert_eq!(std::fs::read_dir(incoming).unwrap().count(), 0);
     std::fs::remove_file(ballast).unwrap();
     store.engine.close().unwrap();
+}
+
+#[test]
+fn a_read_only_file_system_is_refused() {
+    let Some(disk) = SmallDisk::mount(80) else { return };
+    let root = disk.root();
+    let remount = |how: &str| {
+        let status = Command::new("mount").args(["-o", how]).arg(disk.0.path()).status();
+        assert!(status.unwrap().success());
+    };
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
+    remount("remount,rw");
+    open(&root).unwrap().engine.close().unwrap();
+    remount("remount,ro");
+    let text = open(&root).unwrap_err().to_string();
+    assert!(text.contains("Read-only") && text.contains(&root.display().to_string()), "{text}");
 }

@@ -1,0 +1,76 @@
+//! Editing a document where it is.
+
+use lockd_conformance::{fresh, on_every_store};
+use serde_json::json;
+
+on_every_store!(http_core_55_mutate_starts_from_an_empty_object, |client| {
+    let lease = client.acquire(&fresh::key("mutate"));
+    client
+        .call(lease.mutate(&json!(["/status=\"ready\"", "/count=1"])))
+        .expect_status(200)
+        .expect_members(json!({"new_version": 1, "metadata": {}}))
+        .expect_header("x-lockd-mutate-candidates-seen", "1")
+        .expect_header("x-lockd-mutate-candidates-written", "1")
+        .expect_header("x-lockd-mutate-bytes-read", "2")
+        .expect_header("x-lockd-mutate-bytes-written", "28")
+        .expect_header("x-lockd-mutate-bytes-captured", "0")
+        .expect_header("x-lockd-mutate-spill-count", "0")
+        .expect_header("x-lockd-mutate-spill-bytes", "0");
+    client.call(lease.get()).expect_status(200).expect_text(r#"{"count":1,"status":"ready"}"#);
+});
+
+on_every_store!(http_core_56_mutations_that_are_refused, |client| {
+    let lease = client.acquire(&fresh::key("mutate"));
+    for nothing in [json!([]), json!([" "])] {
+        client.call(lease.mutate(&nothing)).expect_error(400, "invalid_body");
+    }
+    for wrong in ["/broken", "file:/p=x", "textfile:/p=x", "base64file:/p=x", "a=1"] {
+        client.call(lease.mutate(&json!([wrong]))).expect_error(400, "invalid_mutations");
+    }
+    client.call(lease.update("[1]")).expect_status(200);
+    client.call(lease.mutate(&json!(["/a=1"]))).expect_error(400, "invalid_body");
+    client.call(lease.get()).expect_status(200).expect_text("[1]");
+    client.call(lease.update(r#"{"n":"x"}"#)).expect_status(200);
+    client.call(lease.mutate(&json!(["/a=1", "/n++"]))).expect_error(400, "invalid_body");
+    client.call(lease.get()).expect_status(200).expect_text(r#"{"n":"x"}"#);
+});
+
+on_every_store!(http_core_57_mutate_under_a_condition, |client| {
+    let key = client.committed("mutate", r#"{"n":1}"#);
+    let lease = client.acquire(&key);
+    let mutation = json!(["/n++"]);
+    client.call(lease.mutate(&mutation).header("X-If-Version", "7")).expect_error(409, "version_conflict");
+    client.call(lease.get()).expect_status(200).expect_text(r#"{"n":1}"#);
+    client.call(lease.mutate(&mutation).header("X-If-Version", "1")).expect_status(200);
+    client.call(lease.get()).expect_status(200).expect_text(r#"{"n":2}"#);
+    client.call(lease.release()).expect_status(200);
+    client.public_get(&key).expect_status(200).expect_text(r#"{"n":2}"#);
+});
+
+// Several requests under one lease at once: each edits what the one before it has left.
+on_every_store!(concurrent_mutations_are_all_counted, |client| {
+    let lease = client.acquire(&fresh::key("mutate"));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    // A document that changes under its hands too often may be given up; the client tries again then.
+                    while client.call(lease.mutate(&json!(["/n++"]))).status == 409 {}
+                }
+            });
+        }
+    });
+    client.call(lease.get()).expect_status(200).expect_text(r#"{"n":40}"#);
+});
+
+// A document that lives in a blob goes through in pieces.
+on_every_store!(a_large_document_is_edited_where_it_is, |client| {
+    let lease = client.acquire(&fresh::key("mutate"));
+    let filler = "x".repeat(1 << 20);
+    client.call(lease.update(format!(r#"{{"filler":"{filler}","n":1}}"#))).expect_status(200);
+    client.call(lease.mutate(&json!(["/n++", "/new=true"]))).expect_status(200);
+    client
+        .call(lease.get())
+        .expect_status(200)
+        .expect_text(&format!(r#"{{"filler":"{filler}","n":2,"new":true}}"#));
+});
