@@ -12,7 +12,7 @@ use super::{
     file_value::FileValues,
     machine::{Machine, OutputLimit, Run},
     program::Code,
-    states::{ENOUGH, States},
+    states::{Bounds, States},
 };
 
 /// How much of a document is compacted and edited at once: it should stay in the cache in between.
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Editor {
 
 impl Editor {
     pub(super) fn new(code: Arc<Code>, limits: EditLimits, files: Option<Box<dyn FileValues>>) -> Self {
-        Self::with_states(code.clone(), limits, files, States::new(code, ENOUGH))
+        Self::with_states(code.clone(), limits, files, States::new(code, Bounds::default()))
     }
 
     pub(super) fn with_states(
@@ -123,9 +123,7 @@ impl Editor {
     /// Forgets a document that was begun.
     pub fn reset(&mut self) {
         self.compactor = compactor(self.limits);
-        if self.states.is_full(0) {
-            self.states.trim(std::iter::empty());
-        }
+        self.states.begin();
         self.machine.reset(self.states.root());
         self.written = 0;
         self.failure = None;

@@ -210,8 +210,11 @@ impl Run<'_> {
     fn begin_value(&mut self, byte: u8) -> Result<(), EditError> {
         let kind = Kind::starting(byte);
         let mut state = self.machine.state;
+        self.check_work()?;
         while state != DEAD {
-            match self.states.plan(state, kind) {
+            let plan = self.states.plan(state, kind);
+            self.check_work()?;
+            match plan {
                 Plan::Keep => break,
                 Plan::Descend => {
                     self.open(state, kind == Kind::Object);
@@ -248,6 +251,10 @@ impl Run<'_> {
             Kind::Number | Kind::Bool | Kind::Null => Phase::Scalar,
         };
         Ok(())
+    }
+
+    fn check_work(&self) -> Result<(), EditError> {
+        if self.states.is_exhausted() { Err(EditError::TooComplex) } else { Ok(()) }
     }
 
     fn impossible(&self, edit: EditId, reason: Blocked) -> EditError {
@@ -338,6 +345,8 @@ impl Run<'_> {
         }
         // The compactor has seen that this is a number.
         let mut sum: f64 = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        // The first sum is part of reading the document.
+        self.states.spend(self.machine.deltas.len().saturating_sub(1));
         for place in self.machine.deltas.clone() {
             let Some(&edit) = self.states.deltas.get(place) else { continue };
             let Some(Action::Increment(delta)) = self.code.action(edit) else { continue };
@@ -497,7 +506,9 @@ impl Run<'_> {
         if frame.object
             && let Some(spine) = self.states.spine(frame.state)
         {
-            for (slot, (name, _)) in self.code.named(spine).enumerate() {
+            let names = self.code.named(spine);
+            self.states.spend_on_finding(names.len());
+            for (slot, (name, _)) in names.enumerate() {
                 let seen = self
                     .machine
                     .seen
@@ -521,7 +532,9 @@ impl Run<'_> {
         if state == DEAD || seen && self.states.removed(state).is_none() {
             return Ok(());
         }
-        let value = match self.states.addition(state, seen) {
+        let addition = self.states.addition(state, seen);
+        self.check_work()?;
+        let value = match addition {
             Ok(Some(value)) if frame.writing => value,
             Ok(_) => return Ok(()),
             Err(impossible) => return Err(self.failed(impossible)),
