@@ -77,7 +77,7 @@ impl Editor {
         states: States,
     ) -> Self {
         Editor {
-            compactor: compactor(limits),
+            compactor: Compactor::new(Limits { max_bytes: limits.max_input, max_depth: limits.max_depth }),
             compacted: Vec::with_capacity(PIECE),
             machine: Machine::new(states.root()),
             states,
@@ -122,7 +122,7 @@ impl Editor {
 
     /// Forgets a document that was begun.
     pub fn reset(&mut self) {
-        self.compactor = compactor(self.limits);
+        self.compactor.reset();
         self.states.begin();
         self.machine.reset(self.states.root());
         self.written = 0;
@@ -140,8 +140,7 @@ impl Editor {
 
     fn complete(&mut self, out: &mut Vec<u8>) -> Result<Summary, EditError> {
         self.compacted.clear();
-        let compactor = std::mem::replace(&mut self.compactor, compactor(self.limits));
-        let bytes_read = compactor.finish(&mut self.compacted)?;
+        let bytes_read = self.compactor.finish_and_reset(&mut self.compacted)?;
         self.edit(out)?;
         Ok(Summary { bytes_read, bytes_written: self.written })
     }
@@ -173,8 +172,4 @@ impl Editor {
             result => result,
         }
     }
-}
-
-fn compactor(limits: EditLimits) -> Compactor {
-    Compactor::new(Limits { max_bytes: limits.max_input, max_depth: limits.max_depth })
 }
