@@ -130,6 +130,9 @@ fn what_grows_with_the_square_of_the_list_is_refused() {
     let document = format!("{{{}}}", document.join(","));
     let wild: Vec<String> = repeat(5_000, |_| "/*++".into()).chain(names(5_000)).collect();
     check_too_complex(&wild, &document);
+    // One member is too much already.
+    let items: Vec<String> = names(1).chain(repeat(200_000, |_| "/*++".into())).collect();
+    check_too_complex(&items, "{}");
     // Every number takes all increments.
     let list = format!("{{\"l\":[{}0]}}", "1,".repeat(10_000));
     check_too_complex(&repeat(1_000, |_| "/l[]++".into()).collect::<Vec<_>>(), &list);
