@@ -346,7 +346,7 @@ impl Run<'_> {
         // The compactor has seen that this is a number.
         let mut sum: f64 = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
         // The first sum is part of reading the document.
-        self.states.spend(self.machine.deltas.len().saturating_sub(1));
+        self.states.spend_on_sums(self.machine.deltas.len().saturating_sub(1));
         for place in self.machine.deltas.clone() {
             let Some(&edit) = self.states.deltas.get(place) else { continue };
             let Some(Action::Increment(delta)) = self.code.action(edit) else { continue };
