@@ -413,3 +413,13 @@ fn flags_beat_variables_and_those_beat_the_file() {
     let error = session.error("lockd client get --public -k k -s https://a");
     assert!(error.contains("no TLS yet"), "{error}");
 }
+
+#[test]
+fn get_tells_in_its_exit_status_that_there_is_no_document() {
+    let session = Session::tcp();
+    let script = "lockd client get --public -k none --exit-code 2>/dev/null; echo $?
+        lockd client get --public -k none 2>/dev/null; echo $?
+        lockd client with some -- lockd client set /a=1 >/dev/null
+        lockd client get --public -k some --type raw --exit-code 2>/dev/null; echo $?";
+    assert_eq!(session.out(script), "null\n1\nnull\n0\n{\"a\":1}\n0\n");
+}

@@ -1,7 +1,12 @@
 //! Completion scripts do in a shell what they are for, and manual pages can be read. Shells other than bash are asked only
 //! where they are installed.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests share is part of the tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "what the tests share is part of the tests"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -299,6 +299,14 @@ pub(super) const FLAGS: &[Flag] = &[
         ..COMMAND
     },
     Flag {
+        name: "exit-code",
+        kind: Kind::Switch(|settings, on| settings.client.exit_code = on),
+        default: "false",
+        help: "End with status 1 if there is no document; null is printed all the same.",
+        scope: Scope::Commands(&[Get]),
+        ..COMMAND
+    },
+    Flag {
         name: "if-version",
         placeholder: "N",
         kind: Kind::Text(|settings, text| settings.client.if_version = Some(text)),
