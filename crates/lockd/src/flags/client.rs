@@ -75,8 +75,7 @@ const IN_NAMESPACE: &[Verb] = &[
     NamespaceGet,
     NamespaceSetQuery,
 ];
-const JSON_FIRST: &[Verb] =
-    &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata, AttachmentsList];
+const JSON_FIRST: &[Verb] = &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata];
 const FORMATS: &[&str] = &["json", "text"];
 
 const COMMAND: Flag = Flag { section: Section::Command, range: Range::Any, ..Flag::SERVER };
@@ -259,6 +258,15 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "json",
         help: "json or text.",
         scope: Scope::Commands(JSON_FIRST),
+        ..COMMAND
+    },
+    Flag {
+        name: "output",
+        placeholder: "FORMAT",
+        kind: Kind::Choice(&["json", "json-v2", "text"], |settings, word| settings.client.format = word),
+        default: "json",
+        help: "json, json-v2 (members in snake_case, as in the API) or text.",
+        scope: Scope::Commands(&[AttachmentsList]),
         ..COMMAND
     },
     Flag {
