@@ -25,7 +25,14 @@ fn main() -> ExitCode {
             print(&format!("{text}\n"))
         }
         Ok(Command::Client(invocation)) => ExitCode::from(lockd::client::run(&invocation)),
-        Ok(Command::Help(text)) => print(&text),
+        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Manual(directory)) => match lockd::manual::write(&directory) {
+            Ok(count) => print(&format!("wrote {count} pages to {}\n", directory.display())),
+            Err(error) => {
+                complain(&format!("{error}\n"));
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => refuse(&error, &env),
     }
 }
