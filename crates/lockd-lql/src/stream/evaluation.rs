@@ -305,7 +305,7 @@ impl Evaluation {
                 continue;
             }
             let leads_on = match (object, state.through) {
-                (true, false) => step.into_objects(),
+                (true, false) => step.enters_objects(),
                 (true, true) => step.has_names(),
                 (false, false) => {
                     step.sticky

@@ -66,7 +66,7 @@ impl Step {
     }
 
     /// Whether it leads to members of an object.
-    pub(crate) fn into_objects(&self) -> bool {
+    pub(crate) fn enters_objects(&self) -> bool {
         self.sticky || self.has_names() || self.any_member != NONE || self.any_child != NONE
     }
 }
