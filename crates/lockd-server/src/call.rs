@@ -141,9 +141,10 @@ pub(crate) fn present<'a>(text: &'a str, missing: ErrorCode, detail: &str) -> Re
     if text.is_empty() { Err(Failure::new(missing, detail)) } else { Ok(text) }
 }
 
+pub(crate) fn key_name(raw: &str) -> Result<KeyName, Failure> {
+    KeyName::parse(raw).map_err(|error| Failure::new(ErrorCode::InvalidKey, error.to_string()))
+}
+
 pub(crate) fn key_id(namespace: &Namespace, raw: &str) -> Result<KeyId, Failure> {
-    match KeyName::parse(raw) {
-        Ok(key) => Ok(KeyId::new(namespace, &key)),
-        Err(error) => Err(Failure::new(ErrorCode::InvalidKey, error.to_string())),
-    }
+    Ok(KeyId::new(namespace, &key_name(raw)?))
 }

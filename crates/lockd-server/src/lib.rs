@@ -11,6 +11,8 @@ mod body;
 mod call;
 mod gate;
 mod handlers;
+#[doc(hidden)]
+pub mod judged;
 mod listener;
 mod query;
 mod route;

@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::route;
@@ -30,8 +31,9 @@ pub enum Endpoint {
 pub struct HttpSettings {
     /// Requests in flight on one HTTP/2 connection; `None` leaves it to the library.
     pub http2_max_concurrent_streams: Option<u32>,
-    /// An HTTP/1.1 connection is closed when it has gone this long without a complete request head, be it idle or slow. hyper
-    /// does not tell the two apart, so this has to be longer than clients keep idle connections for another request.
+    /// A connection that says nothing at all is closed after this long, and an HTTP/1.1 connection when it has gone this long
+    /// without a complete request head, be it idle or slow. hyper does not tell the two apart, so this has to be longer than
+    /// clients keep idle connections for another request.
     pub head_timeout: Duration,
 }
 
@@ -116,11 +118,14 @@ impl Bound {
             server.http2().max_concurrent_streams(streams);
         }
         let server = Arc::new(server);
+        // Dropped when connections that have not said anything yet are to be closed.
+        let (open, closing) = watch::channel(());
+        let greeting = Greeting { patience: http.head_timeout, closing };
         let accept = async {
             loop {
                 match self.socket.accept().await {
-                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, stream),
-                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, stream),
+                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
+                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
                         tracing::warn!(sys = "api.http.server", %error, "cannot accept connections for the moment");
@@ -140,6 +145,7 @@ impl Bound {
             () = accept => unreachable!("accepting never ends by itself"),
         };
         drop(self.socket);
+        drop(open);
         let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         let closed = graceful.shutdown();
         match rest {
@@ -167,16 +173,19 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn<S>(
+fn spawn<S: Readable>(
     server: &Arc<auto::Builder<TokioExecutor>>,
     graceful: &GracefulShutdown,
     app: &Arc<App>,
+    greeting: &Greeting,
     stream: S,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (app, server, watcher) = (app.clone(), server.clone(), graceful.watcher());
+) {
+    let (app, server, watcher, greeting) =
+        (app.clone(), server.clone(), graceful.watcher(), greeting.clone());
     tokio::spawn(async move {
+        if !greeting.heard(&stream).await {
+            return;
+        }
         let service = service_fn(move |request| {
             let app = app.clone();
             async move { Ok::<_, Infallible>(route::serve(app, request).await) }
@@ -187,6 +196,39 @@ fn spawn<S>(
             tracing::debug!(sys = "api.http.server", %error, "connection ended");
         }
     });
+}
+
+/// How long a new connection may be silent. Until its first byte nothing is set up for it, and no timer of hyper's runs.
+#[derive(Clone)]
+struct Greeting {
+    patience: Duration,
+    closing: watch::Receiver<()>,
+}
+
+impl Greeting {
+    /// Whether the client has begun to speak.
+    async fn heard(mut self, stream: &impl Readable) -> bool {
+        tokio::select! {
+            heard = tokio::time::timeout(self.patience, stream.readable()) => matches!(heard, Ok(Ok(()))),
+            _ = self.closing.changed() => false,
+        }
+    }
+}
+
+trait Readable: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Readable for tokio::net::TcpStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
+impl Readable for tokio::net::UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
 }
 
 enum Stream {
@@ -252,5 +294,18 @@ mod tests {
         let socket = socket2::SockRef::from(&stream);
         assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_not_waited_for_for_ever() {
+        let (client, server) = tokio::net::UnixStream::pair().unwrap();
+        let (open, closing) = watch::channel(());
+        let greeting = Greeting { patience: Duration::from_secs(60), closing };
+        assert!(!greeting.clone().heard(&server).await, "its time is over");
+        drop(open);
+        assert!(!greeting.clone().heard(&server).await, "the server closes");
+        let (_open, closing) = watch::channel(());
+        client.try_write(b"G").unwrap();
+        assert!(Greeting { closing, ..greeting }.heard(&server).await);
     }
 }

@@ -27,6 +27,10 @@ impl<'a> Query<'a> {
         self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| &**value)
     }
 
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// `1`, `true`, `on`, `yes` in any case, blanks around it ignored; everything else is false.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let value = self.get(name).trim();

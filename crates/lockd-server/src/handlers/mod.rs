@@ -7,6 +7,7 @@ pub(crate) mod describe;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod keepalive;
+mod lease_request;
 pub(crate) mod metadata;
 pub(crate) mod mutate;
 pub(crate) mod namespace;

@@ -1,5 +1,8 @@
 //! A server on a memory store, in this process.
 
+// Each test binary uses its part.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +18,14 @@ pub(crate) fn node() -> Arc<Node> {
     Arc::new(Node::start(store.engine, store.blobs, NodeSettings { limits, idle_lanes: 64 }).unwrap())
 }
 
+pub(crate) fn namespace() -> Namespace {
+    Namespace::parse("default").unwrap()
+}
+
 /// Serves the node for as long as the test runs.
 pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let settings = ApiSettings {
-        default_namespace: Namespace::parse("default").unwrap(),
+        default_namespace: namespace(),
         json_max: 1 << 20,
         default_engines: QueryEngines { preferred: PreferredEngine::Scan, fallback: FallbackEngine::Nothing },
     };
