@@ -27,14 +27,15 @@ fn find() -> Result<PathBuf, Error> {
         let path = PathBuf::from(named);
         return if path.is_file() { Ok(path) } else { Err(Error::NotAProgram(path)) };
     }
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).filter(|root| {
-        root.join("crates/lockd/Cargo.toml").is_file() && root.join("Cargo.toml").is_file()
-    });
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .filter(|root| root.join("crates/lockd/Cargo.toml").is_file() && root.join("Cargo.toml").is_file());
     // Tests of this workspace must not run against some other lockd that happens to be installed.
-    if let Some(root) = sources {
-        if std::env::current_dir().is_ok_and(|here| here.starts_with(root)) {
-            return build(root);
-        }
+    if let Some(root) = sources
+        && std::env::current_dir().is_ok_and(|here| here.starts_with(root))
+    {
+        return build(root);
     }
     if let Some(path) = std::env::var_os("PATH").and_then(on_path) {
         return Ok(path);
@@ -77,7 +78,7 @@ fn build(root: &Path) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -3,7 +3,9 @@
 mod connection;
 mod counts;
 mod dice;
+mod epoch;
 mod proxy;
+mod pump;
 mod stream;
 
 use std::ops::RangeInclusive;
@@ -12,6 +14,9 @@ use std::time::Duration;
 pub use counts::{Counts, Event, What};
 use dice::Dice;
 pub use proxy::{ChaosProxy, ChaosProxyBuilder};
+
+/// Nobody waits longer; clocks cannot be asked for any time at all.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,13 +30,14 @@ pub enum Direction {
 /// How a connection comes to harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Harm {
-    /// Reset at once; the server never hears of it.
+    /// Reset as soon as it is made; the server never hears of it. Connections that are open already are left alone.
     Refuse,
     /// Closed in the middle, as if one side had ended: the last message is cut short.
     Close,
     /// Reset in the middle (TCP RST, "connection reset by peer"). A unix socket has no resets; there it is an abrupt close.
     Reset,
-    /// Bytes of one direction stop flowing, and the connection stays open. It goes on when the chaos changes.
+    /// Bytes of one direction stop flowing, and the connection stays open. It goes on when the chaos changes,
+    /// and otherwise stays as it is until the proxy is gone, even when its client has left.
     Stall,
 }
 
@@ -66,6 +72,7 @@ pub struct Chaos {
     lifetime: Option<Duration>,
     frozen: bool,
     at_most: Option<u64>,
+    rules: Vec<(RangeInclusive<u64>, Chaos)>,
 }
 
 impl Default for Chaos {
@@ -91,6 +98,7 @@ impl Chaos {
             lifetime: None,
             frozen: false,
             at_most: None,
+            rules: Vec::new(),
         }
     }
 
@@ -102,13 +110,13 @@ impl Chaos {
 
     /// Delays everything by this much in each direction: a request and its answer take twice as long.
     pub fn latency(mut self, delay: Duration) -> Self {
-        self.latency = delay;
+        self.latency = delay.min(LONGEST);
         self
     }
 
     /// Delays each piece by up to this much on top, evenly distributed. Order is kept.
     pub fn jitter(mut self, most: Duration) -> Self {
-        self.jitter = most;
+        self.jitter = most.min(LONGEST);
         self
     }
 
@@ -165,7 +173,7 @@ impl Chaos {
 
     /// Closes every connection at this age.
     pub fn disconnect_after(mut self, age: Duration) -> Self {
-        self.lifetime = Some(age);
+        self.lifetime = Some(age.min(LONGEST));
         self
     }
 
@@ -176,30 +184,60 @@ impl Chaos {
         self
     }
 
+    /// Does `chaos` to the connections with these numbers instead (the first connection of a proxy has 0). The first rule
+    /// that fits counts; rules inside `chaos` do not. To harm the next connections whatever their numbers, use a probability
+    /// of 1 and [`at_most`](Self::at_most).
+    ///
+    /// ```
+    /// use lockd_testing::{Chaos, Harm};
+    ///
+    /// let second_is_refused = Chaos::calm().connections(1..=1, Chaos::calm().refuse(1.0));
+    /// let harm = |connection| second_is_refused.plan(7, 0, connection).harm;
+    /// assert_eq!([harm(0), harm(1), harm(2)], [None, Some(Harm::Refuse), None]);
+    /// ```
+    pub fn connections(mut self, numbers: RangeInclusive<u64>, mut chaos: Chaos) -> Self {
+        chaos.rules.clear();
+        self.rules.push((numbers, chaos));
+        self
+    }
+
+    /// Which rule is for this connection, if any.
+    fn rule_for(&self, connection: u64) -> Option<usize> {
+        self.rules.iter().position(|(numbers, _)| numbers.contains(&connection))
+    }
+
+    /// What is done to this connection, rules considered.
+    fn of(&self, connection: u64) -> &Chaos {
+        let rule = self.rule_for(connection).and_then(|rule| self.rules.get(rule));
+        rule.map_or(self, |(_, chaos)| chaos)
+    }
+
     /// What happens to the connection with this number (the first has 0) under this seed. A proxy does exactly this, until
-    /// its chaos changes: the numbers of the `n`-th chaos come from [`ChaosProxy::seed`] and `n`.
+    /// its chaos changes. `nth_chaos` is 0 for the chaos it was started with and one more after every
+    /// [`ChaosProxy::set`], which makes new plans for the connections that are open.
     ///
     /// ```
     /// let chaos = lockd_testing::Chaos::calm().reset(0.5);
     /// assert_eq!(chaos.plan(7, 0, 3), chaos.plan(7, 0, 3));
     /// ```
     pub fn plan(&self, seed: u64, nth_chaos: u64, connection: u64) -> Plan {
+        let chaos = self.of(connection);
         let mut dice = Dice::for_plan(seed, nth_chaos, connection);
         // Every connection rolls the same number of dice, so that changing one probability leaves the other choices as they
         // were.
         let rolls = [dice.unit(), dice.unit(), dice.unit(), dice.unit()];
         let direction = if dice.unit() < 0.5 { Direction::ToServer } else { Direction::ToClient };
-        let after = dice.within(&self.after);
+        let after = dice.within(&chaos.after);
         let chances = [
-            (Harm::Refuse, self.refuse),
-            (Harm::Close, self.close),
-            (Harm::Reset, self.reset),
-            (Harm::Stall, self.stall),
+            (Harm::Refuse, chaos.refuse),
+            (Harm::Close, chaos.close),
+            (Harm::Reset, chaos.reset),
+            (Harm::Stall, chaos.stall),
         ];
         let hit = chances.into_iter().zip(rolls).find(|((_, chance), roll)| roll < chance);
         Plan {
             harm: hit.map(|((harm, _), _)| harm),
-            direction: self.direction.unwrap_or(direction),
+            direction: chaos.direction.unwrap_or(direction),
             after_bytes: after,
         }
     }

@@ -63,3 +63,10 @@ impl Guard {
         }
     }
 }
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // A start that failed has cleared up by itself.
+        self.dismiss();
+    }
+}

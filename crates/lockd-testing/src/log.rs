@@ -108,7 +108,11 @@ mod tests {
         assert_eq!(log.wait_for(Duration::ZERO, |line| line == "line 9"), None);
         assert_eq!(log.text_from(KEPT_LINES + 9), format!("  line {}\n", KEPT_LINES + 9));
         let soon = Instant::now();
-        assert_eq!(log.wait_from(KEPT_LINES + 10, soon, |_| true), None, "only what comes after the position");
+        assert_eq!(
+            log.wait_from(KEPT_LINES + 10, soon, |_| true),
+            None,
+            "only what comes after the position"
+        );
     }
 
     #[test]

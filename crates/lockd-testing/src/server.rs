@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guard::Guard;
-use crate::{ChaosProxyBuilder, Endpoint, Error, Log, probe};
+use crate::waiting::on_a_thread;
+use crate::{ChaosProxyBuilder, Endpoint, Error, Log, probe, show};
 
 /// Generous: a busy machine, a debug build, a store that has to be recovered.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -137,9 +138,9 @@ impl TestServerBuilder {
         Ok(TestServer { inner: Arc::new(Inner { setup, endpoint, process, _home: home }) })
     }
 
-    /// [`start`](Self::start) for callers on a tokio runtime: the waiting does not hold up other tasks.
+    /// [`start`](Self::start) for callers in async code: the waiting does not hold up other tasks.
     pub async fn start_async(self) -> Result<TestServer, Error> {
-        off_the_runtime(move || self.start()).await
+        on_a_thread(move || self.start()).await?
     }
 }
 
@@ -176,7 +177,7 @@ impl TestServer {
         Self::builder().start()
     }
 
-    /// [`start`](Self::start) for callers on a tokio runtime.
+    /// [`start`](Self::start) in async code.
     pub async fn start_async() -> Result<TestServer, Error> {
         Self::builder().start_async().await
     }
@@ -244,10 +245,10 @@ impl TestServer {
         self.inner.stop()
     }
 
-    /// [`stop`](Self::stop) for callers on a tokio runtime.
+    /// [`stop`](Self::stop) in async code.
     pub async fn stop_async(&self) -> Result<ExitStatus, Error> {
         let inner = self.inner.clone();
-        off_the_runtime(move || inner.stop()).await
+        on_a_thread(move || inner.stop()).await?
     }
 
     /// Starts the server again on the same endpoint and store, after a `kill -9` if it still runs.
@@ -263,10 +264,10 @@ impl TestServer {
         self.inner.restart()
     }
 
-    /// [`restart`](Self::restart) for callers on a tokio runtime.
+    /// [`restart`](Self::restart) in async code.
     pub async fn restart_async(&self) -> Result<(), Error> {
         let inner = self.inner.clone();
-        off_the_runtime(move || inner.restart()).await
+        on_a_thread(move || inner.restart()).await?
     }
 
     /// Freezes the process (SIGSTOP): connections are accepted by the kernel, and nobody answers.
@@ -324,12 +325,6 @@ impl Drop for Inner {
     }
 }
 
-/// Prints with the output of the test, which the test harness keeps to itself unless the test fails.
-#[expect(clippy::print_stderr, reason = "only eprint! is captured by the test harness")]
-fn show(text: &str) {
-    eprint!("{text}");
-}
-
 /// All that is needed to start the process, again and again.
 #[derive(Debug)]
 struct Setup {
@@ -372,10 +367,8 @@ impl Setup {
     /// Starts the process and waits until it is ready. If that fails, no process is left.
     fn launch(&self, process: &mut Process, listen: &Endpoint) -> Result<Endpoint, Error> {
         let from = self.log.position();
-        let mut child = self
-            .command(listen)
-            .spawn()
-            .map_err(Error::io(format!("start {}", self.program.display())))?;
+        let mut child =
+            self.command(listen).spawn().map_err(Error::io(format!("start {}", self.program.display())))?;
         process.guard.watch(child.id());
         let log = self.log.clone();
         let reader = child.stderr.take().map(|stderr| std::thread::spawn(move || log.collect(stderr)));
@@ -479,15 +472,6 @@ impl Process {
             // The pipe has no other writer, so that the thread sees its end.
             let _ = reader.join();
         }
-    }
-}
-
-async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::io("wait for lockd on a thread")(std::io::Error::other(error))),
     }
 }
 

@@ -29,7 +29,7 @@ impl Stream {
         }
     }
 
-    /// Reads at most as much as fits; 0 at the end.
+    /// Reads at most as much as fits; 0 at the end. No bytes are lost if the future is dropped.
     pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match self {
@@ -49,8 +49,9 @@ impl Stream {
         }
     }
 
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Writes at least one byte; none are lost if the future is dropped.
+    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
             let written = match self {
                 Stream::Tcp(stream) => {
                     stream.writable().await?;
@@ -63,12 +64,10 @@ impl Stream {
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                written => return written,
             }
         }
-        Ok(())
     }
 
     /// Says that no more will come. A peer that is gone does not want to know.
