@@ -41,11 +41,12 @@ impl Peer {
         }
     }
 
+    /// Says that no more will come, unless the connection is gone already.
     pub(crate) fn finish(&self) {
-        match self {
-            Peer::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            Peer::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-        }
+        let _ = match self {
+            Peer::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Peer::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
     }
 
     /// Sends it and reads as much.
