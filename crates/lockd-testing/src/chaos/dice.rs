@@ -65,6 +65,17 @@ mod tests {
     }
 
     #[test]
+    fn delays_are_seeded_by_connection_and_direction() {
+        use crate::Direction::{ToClient, ToServer};
+        let first = |seed, connection, direction| Dice::for_delays(seed, connection, direction).next();
+        let one = first(1, 0, ToServer);
+        assert_eq!(one, first(1, 0, ToServer));
+        for other in [first(2, 0, ToServer), first(1, 1, ToServer), first(1, 0, ToClient)] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
     #[expect(clippy::reversed_empty_ranges, reason = "what users may pass by mistake")]
     fn ranges_are_kept_at_their_ends() {
         let mut dice = Dice::of(&[1]);

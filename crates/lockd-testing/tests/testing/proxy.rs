@@ -400,6 +400,40 @@ fn a_reset_by_the_server_reaches_the_client_behind_its_last_words() {
 }
 
 #[test]
+fn an_early_answer_arrives_though_the_server_hears_no_more() {
+    let server = Server::tcp(|mut peer| {
+        peer.read_exact(&mut [0; 1]).unwrap();
+        peer.write_all(b"no, thanks").unwrap();
+        // Leaves with bytes unread, while more are coming.
+    });
+    let chaos = Chaos::calm().latency(Duration::from_millis(200)).bandwidth(1_000_000);
+    let proxy = ChaosProxy::to(&server.endpoint).chaos(chaos).start().unwrap();
+    let mut client = TcpStream::connect(proxy.endpoint().tcp().unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut upload = client.try_clone().unwrap();
+    upload.set_write_timeout(Some(PATIENCE)).unwrap();
+    let uploading = std::thread::spawn(move || _ = upload.write_all(&bytes(1 << 20)));
+    let mut answer = [0; 10];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"no, thanks");
+    uploading.join().unwrap();
+}
+
+#[test]
+fn a_new_chaos_makes_new_plans_from_the_same_seed() {
+    let server = Server::tcp(echo);
+    let chaos = certain(Harm::Close).only(Direction::ToClient).after_bytes(0..=4000);
+    let proxy = ChaosProxy::to(&server.endpoint).seed(8).start().unwrap();
+    for connection in 0..3 {
+        proxy.set(chaos.clone());
+        let mut client = Peer::to(proxy.endpoint());
+        client.write_all(&bytes(5000)).unwrap();
+        let planned = chaos.plan(8, connection + 1, connection).after_bytes;
+        assert_eq!(client.drain().0 as u64, planned);
+    }
+}
+
+#[test]
 fn nothing_is_left_of_a_dropped_proxy() {
     let server = Server::tcp(echo);
     let proxy = ChaosProxy::to(&server.endpoint).unix_socket().chaos(Chaos::partition()).start().unwrap();
