@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::counts::{Record, What};
 use super::dice::Dice;
 use super::epoch::Epoch;
+use super::proxy::proxy_gone;
 use super::pump::{End, Finished, Pump};
 use super::stream::Stream;
 use super::{Direction, Harm};
@@ -46,9 +47,10 @@ impl Connection {
             let ending = tokio::select! {
                 biased;
                 reset = resets.changed() => {
-                    if reset.is_ok() {
-                        self.record.note(self.number, What::ResetByHand);
+                    if reset.is_err() {
+                        return proxy_gone().await;
                     }
+                    self.record.note(self.number, What::ResetByHand);
                     Ending::Reset
                 }
                 () = self.age(opened) => {
@@ -99,8 +101,7 @@ impl Connection {
                 }
             };
             if changed.is_err() {
-                // The proxy is gone, which others notice.
-                return std::future::pending().await;
+                return proxy_gone().await;
             }
         }
     }
@@ -108,7 +109,7 @@ impl Connection {
     async fn flow(&self, client: &Stream, server: &OnceLock<Stream>) -> Ending {
         let mut epochs = self.epochs.clone();
         if epochs.wait_for(|epoch| !epoch.of(self.number).frozen).await.is_err() {
-            return Ending::Reset;
+            return proxy_gone().await;
         }
         let Ok(connected) = Stream::connect(&self.target).await else {
             self.record.note(self.number, What::Unreachable);
@@ -120,7 +121,7 @@ impl Connection {
         match tokio::try_join!(requests.run(), answers.run()) {
             Ok((Finished::Said, Finished::Said)) => Ending::Done,
             Err(End::Harm(Harm::Close)) => Ending::Close,
-            Ok(_) | Err(End::Harm(_) | End::Broken | End::ProxyGone) => Ending::Reset,
+            Ok(_) | Err(End::Harm(_) | End::Broken) => Ending::Reset,
         }
     }
 

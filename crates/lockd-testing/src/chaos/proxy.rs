@@ -97,7 +97,7 @@ impl ChaosProxyBuilder {
 }
 
 /// Stands between clients and a server, and makes trouble as a [`Chaos`] says. Clones are the same proxy; with the last one
-/// go its connections. If that happens because a test fails, the seed and the counts are printed.
+/// go its connections, as if the process had ended that held them. If that happens because a test fails, the seed and the counts are printed.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -240,6 +240,12 @@ impl Drop for Inner {
             show(&format!("chaos proxy at {}, seed {}: {counts:?}\n", self.endpoint, self.seed));
         }
     }
+}
+
+/// For a connection that notices that nobody can change the chaos any more: the runtime is about to end and to close it.
+/// If it ended by itself, chance would decide how.
+pub(super) async fn proxy_gone<T>() -> T {
+    std::future::pending().await
 }
 
 /// What the thread of a proxy does.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::counts::{Record, What};
 use super::dice::Dice;
 use super::epoch::Epoch;
+use super::proxy::proxy_gone;
 use super::stream::Stream;
 use super::{Chaos, Direction, Harm, Plan};
 
@@ -36,8 +37,6 @@ pub(super) enum End {
     Harm(Harm),
     /// One side has broken it off.
     Broken,
-    /// There is no proxy any more.
-    ProxyGone,
 }
 
 #[derive(Debug)]
@@ -89,7 +88,9 @@ impl Pump<'_> {
             tokio::select! {
                 biased;
                 changed = epochs.changed() => {
-                    changed.map_err(|_| End::ProxyGone)?;
+                    if changed.is_err() {
+                        return proxy_gone().await;
+                    }
                     epoch = epochs.borrow_and_update().clone();
                     course = Course::new(epoch.plan(connection), direction);
                     free_at = Instant::now();
