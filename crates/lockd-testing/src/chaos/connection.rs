@@ -16,7 +16,7 @@ use super::{Direction, Harm};
 use crate::Endpoint;
 
 /// How long a connection that is closed by plan waits for its ends to let go. Closing with bytes unread would be a reset.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     pub(super) number: u64,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lockd_testing::Endpoint;
 
 /// No test waits longer for what must come; a broken proxy fails instead of hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) enum Peer {
     Tcp(TcpStream),
