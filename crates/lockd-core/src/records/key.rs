@@ -5,6 +5,7 @@ use lockd_store::BlobId;
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, Xid};
 
 use super::field::{Field, FieldReader, FieldWriter, Unknown};
+use super::message::Message;
 use super::{Damaged, prefixed};
 use crate::moment::Moment;
 
@@ -105,7 +106,8 @@ pub enum StagedState {
 pub struct KeyRecord {
     pub version: u64,
     pub state: Option<Stored>,
-    /// The token of the latest grant; zero means that the key was never granted, so that no record exists.
+    /// The token of the latest grant; zero means that the key was never granted, so that no record exists unless it is a
+    /// message's.
     pub fencing: u64,
     pub updated_at: Moment,
     pub query_hidden: Option<bool>,
@@ -113,6 +115,8 @@ pub struct KeyRecord {
     pub attachments: Vec<Attachment>,
     pub lease: Lease,
     pub staged: Staged,
+    /// The key is the lease of a queue's message.
+    pub message: Option<Box<Message>>,
     pub unknown: Unknown,
 }
 
@@ -125,6 +129,7 @@ mod tag {
     pub(super) const ATTACHMENT: u8 = 6;
     pub(super) const LEASE: u8 = 7;
     pub(super) const STAGED: u8 = 8;
+    pub(super) const MESSAGE: u8 = 9;
 
     pub(super) const STORED_LEN: u8 = 1;
     pub(super) const STORED_SHA256: u8 = 2;
@@ -176,6 +181,9 @@ impl KeyRecord {
         if let Staged::Of(overlay) = &self.staged {
             writer.nested(tag::STAGED, |inner| overlay.encode(inner));
         }
+        if let Some(message) = &self.message {
+            writer.nested(tag::MESSAGE, |inner| message.encode(inner));
+        }
         writer.unknown(&self.unknown);
         writer.finish().into()
     }
@@ -193,10 +201,11 @@ impl KeyRecord {
                 tag::ATTACHMENT => record.attachments.push(Attachment::decode(&field)?),
                 tag::LEASE => record.lease = Lease::Held(Grant::decode(&field)?),
                 tag::STAGED => record.staged = Staged::Of(Overlay::decode(&field)?),
+                tag::MESSAGE => record.message = Some(Box::new(Message::decode(&field)?)),
                 _ => field.keep(&mut record.unknown),
             }
         }
-        if record.fencing == 0 {
+        if record.fencing == 0 && record.message.is_none() {
             return Err(reader.damaged("fencing token is missing"));
         }
         Ok(record)
@@ -204,7 +213,12 @@ impl KeyRecord {
 }
 
 impl Stored {
-    fn encode(&self, writer: &mut FieldWriter) {
+    /// Stands for bytes that are still to be named.
+    pub(super) fn nothing() -> Stored {
+        Stored { len: 0, sha256: Digest([0; 32]), place: Place::Record(ContentId(Uid([0; 16]))) }
+    }
+
+    pub(super) fn encode(&self, writer: &mut FieldWriter) {
         writer.number(tag::STORED_LEN, self.len);
         writer.bytes(tag::STORED_SHA256, &self.sha256.0);
         match &self.place {
@@ -213,7 +227,7 @@ impl Stored {
         }
     }
 
-    fn decode(field: &Field<'_>) -> Result<Stored, Damaged> {
+    pub(super) fn decode(field: &Field<'_>) -> Result<Stored, Damaged> {
         let (mut len, mut sha256, mut place) = (0, None, None);
         let mut reader = field.nested();
         while let Some(field) = reader.next_field()? {
@@ -393,6 +407,7 @@ impl std::fmt::Debug for Digest {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::records::message::Death;
     use proptest::prelude::*;
 
     fn stored() -> impl Strategy<Value = Stored> {
@@ -463,6 +478,46 @@ pub(crate) mod tests {
         prop_oneof![Just(Staged::Nothing), overlay]
     }
 
+    fn message() -> impl Strategy<Value = Message> {
+        let bytes = || prop::option::of("[a-z{}\"]{0,6}".prop_map(Bytes::from));
+        let texts = (".{0,8}", ".{0,8}", bytes(), bytes(), prop::option::of((any::<u64>(), "[a-z]{0,4}")));
+        let numbers = any::<(u64, u64, u64, Option<u64>, u64, u64, u64, u64, bool, bool)>();
+        (stored(), texts, numbers).prop_map(|(payload, texts, numbers)| {
+            let (content_type, correlation, attributes, last_error, death) = texts;
+            let (
+                enqueued,
+                visible,
+                visibility,
+                dies,
+                attempts,
+                failures,
+                max_attempts,
+                revision,
+                delivered,
+                stateful,
+            ) = numbers;
+            Message {
+                payload,
+                content_type,
+                attributes,
+                correlation,
+                enqueued_at: Moment(enqueued),
+                visible_at: Moment(visible),
+                visibility,
+                dies_at: dies.map(Moment),
+                attempts,
+                failures,
+                max_attempts,
+                last_error,
+                revision,
+                delivered,
+                stateful,
+                dead: death.map(|(at, error)| Death { at: Moment(at), error: error.into() }),
+                unknown: Unknown::default(),
+            }
+        })
+    }
+
     prop_compose! {
         fn record()(
             numbers in any::<(u64, u64, u64, Option<bool>)>(),
@@ -470,11 +525,13 @@ pub(crate) mod tests {
             attachments in prop::collection::vec(attachment(), 0..3),
             lease in lease(),
             staged in staged(),
+            message in prop::option::of(message()),
         ) -> KeyRecord {
             let (version, fencing, updated, query_hidden) = numbers;
             let (fencing, updated_at) = (fencing.max(1), Moment(updated));
             KeyRecord {
                 version, state, fencing, updated_at, query_hidden, attachments, lease, staged,
+                message: message.map(Box::new),
                 unknown: Unknown::default(),
             }
         }

@@ -6,16 +6,26 @@
 //! | `L` | [`held`] | namespace, NUL, key | nothing; it is there while the key is leased, and tells start-up what to read |
 //! | `C` | [`content`] | content id | the bytes of a small document or attachment |
 //! | `B` | [`blob`] | blob id | the key whose document or attachment lives in that blob |
+//! | `R` | [`ready`] | namespace, NUL, queue, NUL, time, message id | when the message dies, if it does |
+//! | `X` | [`dead`] | namespace, NUL, queue, NUL, time, message id | nothing; the message is a dead letter |
+//! | `T` | [`mortal`] | time, then the message's key | nothing; the message dies then |
+//! | `P` | [`txn::Pending`] | transaction id | participants that somebody has named before the decision |
+//! | `D` | [`txn::Decided`] | transaction id | what was decided |
 //! | `N` | [`namespace::NamespaceRecord`] | namespace | query settings |
 //!
 //! Values are sequences of tagged fields ([`field`]): a reader skips, keeps and writes back fields it does not know.
 
 pub mod blob;
 pub mod content;
+pub mod dead;
 pub mod field;
 pub mod held;
 pub mod key;
+pub mod message;
+pub mod mortal;
 pub mod namespace;
+pub mod ready;
+pub mod txn;
 
 use bytes::Bytes;
 
