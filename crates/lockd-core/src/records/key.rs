@@ -66,6 +66,8 @@ pub struct Grant {
     pub txn: TxnId,
     /// The client chose the transaction id, so the lease takes part in that transaction.
     pub coordinated: bool,
+    /// The lease came with the delivery of a message: on the message itself or on its workflow state.
+    pub delivery: bool,
     pub owner: String,
     pub expires_at: Moment,
     pub token: u64,
@@ -142,6 +144,7 @@ mod tag {
     pub(super) const GRANT_OWNER: u8 = 4;
     pub(super) const GRANT_EXPIRES_AT: u8 = 5;
     pub(super) const GRANT_TOKEN: u8 = 6;
+    pub(super) const GRANT_DELIVERY: u8 = 7;
 
     pub(super) const OVERLAY_TXN: u8 = 1;
     pub(super) const OVERLAY_VERSION: u8 = 2;
@@ -161,6 +164,11 @@ mod tag {
 }
 
 impl KeyRecord {
+    /// There is nothing to be kept: the key was never used, or its message is gone.
+    pub fn is_blank(&self) -> bool {
+        self.fencing == 0 && self.message.is_none()
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut writer = FieldWriter::with_capacity(192);
         writer.number(tag::VERSION, self.version);
@@ -254,12 +262,13 @@ impl Grant {
         writer.bytes(tag::GRANT_OWNER, self.owner.as_bytes());
         writer.number(tag::GRANT_EXPIRES_AT, self.expires_at.0);
         writer.number(tag::GRANT_TOKEN, self.token);
+        writer.number(tag::GRANT_DELIVERY, self.delivery.into());
         writer.unknown(&self.unknown);
     }
 
     fn decode(field: &Field<'_>) -> Result<Grant, Damaged> {
         let (mut id, mut txn, mut coordinated, mut owner) = (None, None, false, String::new());
-        let (mut expires_at, mut token, mut unknown) = (Moment(0), 0, Unknown::default());
+        let (mut delivery, mut expires_at, mut token, mut unknown) = (false, Moment(0), 0, Unknown::default());
         let mut reader = field.nested();
         while let Some(field) = reader.next_field()? {
             match field.tag {
@@ -269,12 +278,13 @@ impl Grant {
                 tag::GRANT_OWNER => owner = field.text()?,
                 tag::GRANT_EXPIRES_AT => expires_at = Moment(field.number()?),
                 tag::GRANT_TOKEN => token = field.number()?,
+                tag::GRANT_DELIVERY => delivery = field.flag()?,
                 _ => field.keep(&mut unknown),
             }
         }
         let id = id.ok_or(reader.damaged("lease id is missing"))?;
         let txn = txn.ok_or(reader.damaged("transaction id of the lease is missing"))?;
-        Ok(Grant { id, txn, coordinated, owner, expires_at, token, unknown })
+        Ok(Grant { id, txn, coordinated, delivery, owner, expires_at, token, unknown })
     }
 }
 
@@ -407,7 +417,6 @@ impl std::fmt::Debug for Digest {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::records::message::Death;
     use proptest::prelude::*;
 
     fn stored() -> impl Strategy<Value = Stored> {
@@ -437,12 +446,13 @@ pub(crate) mod tests {
     }
 
     fn lease() -> impl Strategy<Value = Lease> {
-        let grant = (any::<([u8; 12], [u8; 12], bool)>(), ".{0,8}", any::<(u64, u64)>()).prop_map(
-            |((id, txn, coordinated), owner, (expires, token))| {
+        let grant = (any::<([u8; 12], [u8; 12], bool, bool)>(), ".{0,8}", any::<(u64, u64)>()).prop_map(
+            |((id, txn, coordinated, delivery), owner, (expires, token))| {
                 Lease::Held(Grant {
                     id: LeaseId(Xid(id)),
                     txn: TxnId(Xid(txn)),
                     coordinated,
+                    delivery,
                     owner,
                     expires_at: Moment(expires),
                     token,
@@ -480,22 +490,12 @@ pub(crate) mod tests {
 
     fn message() -> impl Strategy<Value = Message> {
         let bytes = || prop::option::of("[a-z{}\"]{0,6}".prop_map(Bytes::from));
-        let texts = (".{0,8}", ".{0,8}", bytes(), bytes(), prop::option::of((any::<u64>(), "[a-z]{0,4}")));
-        let numbers = any::<(u64, u64, u64, Option<u64>, u64, u64, u64, u64, bool, bool)>();
-        (stored(), texts, numbers).prop_map(|(payload, texts, numbers)| {
-            let (content_type, correlation, attributes, last_error, death) = texts;
-            let (
-                enqueued,
-                visible,
-                visibility,
-                dies,
-                attempts,
-                failures,
-                max_attempts,
-                revision,
-                delivered,
-                stateful,
-            ) = numbers;
+        let texts = (".{0,8}", ".{0,8}", bytes(), bytes());
+        let numbers = any::<(u64, u64, u64, Option<u64>, u64, u64, u64, u64, bool, Option<u64>)>();
+        (stored(), texts, numbers, prop::option::of(any::<[u8; 12]>())).prop_map(|(payload, texts, numbers, expired)| {
+            let (content_type, correlation, attributes, last_error) = texts;
+            let (enqueued, visible, visibility, dies, attempts, failures, max_attempts, revision, stateful, dead) =
+                numbers;
             Message {
                 payload,
                 content_type,
@@ -510,9 +510,9 @@ pub(crate) mod tests {
                 max_attempts,
                 last_error,
                 revision,
-                delivered,
+                expired: expired.map(|id| LeaseId(Xid(id))),
                 stateful,
-                dead: death.map(|(at, error)| Death { at: Moment(at), error: error.into() }),
+                dead_since: dead.map(Moment),
                 unknown: Unknown::default(),
             }
         })

@@ -4,6 +4,7 @@
 //! recovery need no rules of their own for messages.
 
 use bytes::Bytes;
+use lockd_wire::{LeaseId, Xid};
 
 use super::Damaged;
 use super::field::{Field, FieldWriter, Unknown};
@@ -30,24 +31,17 @@ pub struct Message {
     /// Nacks that count.
     pub failures: u64,
     pub max_attempts: u64,
-    /// JSON: what the latest consumer said, or what happened to it.
+    /// JSON: what the latest consumer said, or that a transaction was rolled back.
     pub last_error: Option<Bytes>,
     /// Grows with every change of the message.
     pub revision: u64,
-    /// The lease on the key is a delivery of the message, not somebody's lock.
-    pub delivered: bool,
+    /// The delivery that ended with its time, until the next one: its consumer is told why it may not acknowledge.
+    pub expired: Option<LeaseId>,
     /// There was a delivery with state.
     pub stateful: bool,
-    pub dead: Option<Death>,
+    /// Its budget is used up: a dead letter since then.
+    pub dead_since: Option<Moment>,
     pub unknown: Unknown,
-}
-
-/// Why and when a message was given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
-    pub at: Moment,
-    /// JSON.
-    pub error: Bytes,
 }
 
 mod tag {
@@ -64,10 +58,9 @@ mod tag {
     pub(super) const MAX_ATTEMPTS: u8 = 11;
     pub(super) const LAST_ERROR: u8 = 12;
     pub(super) const REVISION: u8 = 13;
-    pub(super) const DELIVERED: u8 = 14;
+    pub(super) const EXPIRED: u8 = 14;
     pub(super) const STATEFUL: u8 = 15;
-    pub(super) const DIED_AT: u8 = 16;
-    pub(super) const DEATH_ERROR: u8 = 17;
+    pub(super) const DEAD_SINCE: u8 = 16;
 }
 
 impl Message {
@@ -91,18 +84,18 @@ impl Message {
             writer.bytes(tag::LAST_ERROR, error);
         }
         writer.number(tag::REVISION, self.revision);
-        writer.number(tag::DELIVERED, self.delivered.into());
+        if let Some(lease) = self.expired {
+            writer.bytes(tag::EXPIRED, &lease.0.0);
+        }
         writer.number(tag::STATEFUL, self.stateful.into());
-        if let Some(death) = &self.dead {
-            writer.number_or_zero(tag::DIED_AT, death.at.0);
-            writer.bytes(tag::DEATH_ERROR, &death.error);
+        if let Some(since) = self.dead_since {
+            writer.number_or_zero(tag::DEAD_SINCE, since.0);
         }
         writer.unknown(&self.unknown);
     }
 
     pub(super) fn decode(field: &Field<'_>) -> Result<Message, Damaged> {
         let mut payload = None;
-        let (mut died_at, mut death_error) = (None, Bytes::new());
         let mut reader = field.nested();
         let mut message = Message {
             payload: Stored::nothing(),
@@ -118,9 +111,9 @@ impl Message {
             max_attempts: 0,
             last_error: None,
             revision: 0,
-            delivered: false,
+            expired: None,
             stateful: false,
-            dead: None,
+            dead_since: None,
             unknown: Unknown::default(),
         };
         while let Some(field) = reader.next_field()? {
@@ -139,15 +132,13 @@ impl Message {
                 tag::MAX_ATTEMPTS => message.max_attempts = field.number()?,
                 tag::LAST_ERROR => message.last_error = Some(bytes()),
                 tag::REVISION => message.revision = field.number()?,
-                tag::DELIVERED => message.delivered = field.flag()?,
+                tag::EXPIRED => message.expired = Some(LeaseId(Xid(field.array()?))),
                 tag::STATEFUL => message.stateful = field.flag()?,
-                tag::DIED_AT => died_at = Some(Moment(field.number()?)),
-                tag::DEATH_ERROR => death_error = bytes(),
+                tag::DEAD_SINCE => message.dead_since = Some(Moment(field.number()?)),
                 _ => field.keep(&mut message.unknown),
             }
         }
         message.payload = payload.ok_or(reader.damaged("payload of the message is missing"))?;
-        message.dead = died_at.map(|at| Death { at, error: death_error });
         Ok(message)
     }
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use lockd_wire::{QueueId, Uid};
 
-use super::Damaged;
+use super::{Damaged, queue_entry, queue_range, read_queue_entry};
 use crate::moment::Moment;
 
 const PREFIX: u8 = b'R';
@@ -23,29 +23,13 @@ pub struct Ready {
     pub dies_at: Option<Moment>,
 }
 
-fn prefix(queue: &QueueId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(queue.as_bytes().len() + 26);
-    key.push(PREFIX);
-    key.extend_from_slice(queue.as_bytes());
-    key.push(0);
-    key
-}
-
 pub fn storage_key(queue: &QueueId, place: &Place) -> Bytes {
-    let mut key = prefix(queue);
-    key.extend_from_slice(&place.visible_at.0.to_be_bytes());
-    key.extend_from_slice(&place.message.0);
-    key.into()
+    queue_entry(PREFIX, queue, place.visible_at, place.message)
 }
 
 /// All entries of a queue, for a scan: from its first to before its end.
 pub fn range(queue: &QueueId) -> (Bytes, Bytes) {
-    let start = prefix(queue);
-    let mut end = start.clone();
-    if let Some(last) = end.last_mut() {
-        *last = 1;
-    }
-    (start.into(), end.into())
+    queue_range(PREFIX, queue)
 }
 
 pub fn value(dies_at: Option<Moment>) -> Bytes {
@@ -55,15 +39,13 @@ pub fn value(dies_at: Option<Moment>) -> Bytes {
 /// Reads an entry of a queue back.
 pub fn entry_of(queue: &QueueId, storage_key: &[u8], value: &[u8]) -> Result<Ready, Damaged> {
     let damaged = |what| Damaged { record: "ready message", what };
-    let rest = storage_key.strip_prefix(&prefix(queue)[..]).ok_or(damaged("queue"))?;
-    let (at, message) = rest.split_first_chunk::<8>().ok_or(damaged("time"))?;
-    let message = Uid(message.try_into().map_err(|_| damaged("message id"))?);
+    let (visible_at, message) = read_queue_entry(PREFIX, queue, storage_key).ok_or(damaged("key"))?;
     let dies_at = match value {
         [] => None,
         value => Some(value.try_into().map_err(|_| damaged("time of death"))?),
     };
     Ok(Ready {
-        place: Place { visible_at: Moment(u64::from_be_bytes(*at)), message },
+        place: Place { visible_at, message },
         dies_at: dies_at.map(|at| Moment(u64::from_be_bytes(at))),
     })
 }
