@@ -32,7 +32,8 @@ impl Listing {
     /// Makes the durable indexes say this, where they said something else before.
     pub(crate) fn write(&self, before: &Listing, key: &KeyId, queue: &QueueId, id: Uid, batch: &mut Batch) {
         if self.ready != before.ready {
-            if let Some(old) = before.ready.filter(|old| self.ready.is_none_or(|new| new.place != old.place)) {
+            if let Some(old) = before.ready.filter(|old| self.ready.is_none_or(|new| new.place != old.place))
+            {
                 batch.delete(ready::storage_key(queue, &old.place));
             }
             if let Some(new) = self.ready {

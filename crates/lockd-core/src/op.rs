@@ -231,8 +231,13 @@ pub struct Abandon {
 pub enum Reply {
     Enqueued(Enqueued),
     Delivered(Vec<Delivery>),
-    Acked { correlation: String },
-    Requeued { meta_etag: MetaEtag, correlation: String },
+    Acked {
+        correlation: String,
+    },
+    Requeued {
+        meta_etag: MetaEtag,
+        correlation: String,
+    },
     Extended(Extended),
     Queue(QueueView),
     /// Whether there was something to do.
@@ -242,11 +247,18 @@ pub enum Reply {
     Renewed(Renewed),
     Released(Outcome),
     Updated(Updated),
-    MetadataSet { version: u64, query_hidden: bool },
+    MetadataSet {
+        version: u64,
+        query_hidden: bool,
+    },
     Removed(Removed),
     Attached(Attached),
     Detached(Detached),
-    DetachedAll { count: u64, version: u64, token: u64 },
+    DetachedAll {
+        count: u64,
+        version: u64,
+        token: u64,
+    },
     NamespaceConfigured(NamespaceRecord),
     Abandoned,
     Refused(Refusal),
@@ -350,6 +362,8 @@ pub enum Reason {
     Draining,
     NamespaceConflict,
     AttachmentNotFound,
+    /// The queue has nothing to deliver.
+    NoMessage,
     /// No such message: never enqueued, acknowledged, expired, or dead.
     MessageNotFound,
     /// The message's lease is another's.

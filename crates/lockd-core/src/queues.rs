@@ -2,6 +2,7 @@
 //! takes no memory, whatever it holds in the store.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -19,6 +20,11 @@ pub(crate) struct Queue {
     pub(crate) consumers: BTreeMap<RequestId, Consumer>,
     /// Observers, and the head that each of them knows.
     pub(crate) watchers: BTreeMap<RequestId, Option<Option<Uid>>>,
+    /// Consumers that do not want to wait, and observers that have not been told anything yet.
+    pub(crate) hasty: Vec<RequestId>,
+    pub(crate) newcomers: Vec<RequestId>,
+    /// The head that observers were told last.
+    pub(crate) told: Option<Option<Uid>>,
     /// A record is on its way that a delivery waits for.
     pub(crate) fetching: bool,
     /// The newest batch that changed the index of this queue.
@@ -48,6 +54,14 @@ impl Queue {
     /// Whether anybody wants to know what is in it.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.consumers.is_empty() || !self.watchers.is_empty()
+    }
+
+    /// The first in line, or the first behind this one.
+    pub(crate) fn next_consumer(&self, behind: Option<RequestId>) -> Option<(&RequestId, &Consumer)> {
+        match behind {
+            None => self.consumers.first_key_value(),
+            Some(behind) => self.consumers.range((Bound::Excluded(behind), Bound::Unbounded)).next(),
+        }
     }
 
     fn is_idle(&self, durable: u64) -> bool {
@@ -124,14 +138,6 @@ impl Queues {
 
     pub(crate) fn askers(&self) -> usize {
         self.map.values().map(|queue| queue.consumers.len() + queue.watchers.len()).sum()
-    }
-
-    /// All queues that somebody waits for, in order.
-    pub(crate) fn wanted(&self) -> Vec<QueueId> {
-        let mut wanted: Vec<QueueId> =
-            self.map.iter().filter(|(_, queue)| queue.is_wanted()).map(|(id, _)| id.clone()).collect();
-        wanted.sort();
-        wanted
     }
 
     /// Forgets idle queues beyond the capacity.

@@ -66,6 +66,12 @@ impl Window {
         if self.extent == Extent::Everything { Next::Never } else { Next::Unknown }
     }
 
+    /// The next messages that can be delivered now.
+    pub(crate) fn due(&self, now: Moment) -> impl Iterator<Item = Place> {
+        let due = self.entries.keys().take_while(move |place| place.visible_at <= now);
+        due.copied()
+    }
+
     /// Changes an entry; `batch` is the one that will make it durable.
     pub(crate) fn set(&mut self, place: Place, present: Option<Option<Moment>>, batch: u64, durable: u64) {
         match present {

@@ -25,6 +25,10 @@ pub struct NodeSettings {
     pub limits: Limits,
     /// Key records kept in memory when nobody is using them.
     pub idle_lanes: usize,
+    /// Queues kept in memory when nobody waits for them.
+    pub idle_queues: usize,
+    /// How long the decision about a transaction is remembered.
+    pub txn_retention_ms: u64,
 }
 
 /// One core over one store.
@@ -61,7 +65,12 @@ impl Node {
         blobs: Arc<dyn Blobs>,
         settings: NodeSettings,
     ) -> Result<Node, StoreError> {
-        let core_settings = Settings { limits: settings.limits, idle_lanes: settings.idle_lanes };
+        let core_settings = Settings {
+            limits: settings.limits,
+            idle_lanes: settings.idle_lanes,
+            idle_queues: settings.idle_queues,
+            txn_retention_ms: settings.txn_retention_ms,
+        };
         let core = recovery::recover(&*engine.snapshot(), core_settings)?;
         let driver = Driver::start(core, engine.clone(), SteadyClock::start());
         if let Some(failure) = driver.failure() {

@@ -92,6 +92,26 @@ impl From<Refusal> for Failure {
             Reason::NamespaceConflict => {
                 (ErrorCode::NamespaceConfigConflict, "namespace configuration changed concurrently")
             }
+            Reason::NoMessage => (ErrorCode::Waiting, "no messages available"),
+            Reason::MessageNotFound => (ErrorCode::NotFound, "message not found"),
+            Reason::MessageLeaseMismatch => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease mismatch")
+            }
+            Reason::MessageLeaseMissing => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease missing")
+            }
+            Reason::MessageLeaseExpired => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease expired")
+            }
+            Reason::StateLeaseMismatch => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue state lease mismatch")
+            }
+            Reason::MessageChanged => (ErrorCode::CasMismatch, "message metadata changed"),
+            Reason::StateMarkerMismatch => (ErrorCode::CasMismatch, "state etag mismatch"),
+            Reason::TxnConflict => (ErrorCode::TxnConflict, "transaction already decided"),
+            Reason::TxnNotFound => (ErrorCode::TxnNotFound, "no such transaction"),
+            Reason::TermRequired => (ErrorCode::TcTermRequired, "tc_term required for this transaction"),
+            Reason::TermStale => (ErrorCode::TcTermStale, "tc_term is lower than recorded term"),
             Reason::AttachmentNotFound => (ErrorCode::AttachmentNotFound, "no such attachment"),
             Reason::Cancelled | Reason::Damaged | Reason::StoreFailed => {
                 (ErrorCode::InternalError, "internal server error")

@@ -35,6 +35,12 @@ pub enum ServeError {
 /// Key records that stay in memory though nobody uses them.
 const IDLE_LANES: usize = 4 * 1024;
 
+/// Queues that stay in memory though nobody waits for them.
+const IDLE_QUEUES: usize = 1024;
+
+/// How long the decision about a transaction is remembered.
+const TXN_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// An HTTP/1.1 connection without a complete request head for this long is closed. Clients keep idle connections for one to two
 /// minutes; if the server were the first to close one, a request could be on its way into the closed door.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(180);
@@ -94,7 +100,13 @@ fn open_node(config: &ServerConfig) -> Result<Node, StoreError> {
         acquire_block_ms: millis(config.acquire_block),
     };
     let started = Instant::now();
-    let node = Node::start(store.engine, store.blobs, NodeSettings { limits, idle_lanes: IDLE_LANES })?;
+    let settings = NodeSettings {
+        limits,
+        idle_lanes: IDLE_LANES,
+        idle_queues: IDLE_QUEUES,
+        txn_retention_ms: millis(TXN_RETENTION),
+    };
+    let node = Node::start(store.engine, store.blobs, settings)?;
     tracing::info!(
         sys = "storage.backend.core",
         location = &*store.location,

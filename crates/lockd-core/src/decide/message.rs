@@ -6,8 +6,8 @@ use lockd_wire::{LeaseId, TxnId, Uid};
 use super::{Effects, Limits, commit, roll_back};
 use crate::moment::Moment;
 use crate::op::{
-    Delivery, DeliveryIds, Dequeue, Enqueue, Enqueued, Extend, Extended, Handle, Intent, MetaEtag, Nack, Reason,
-    Refusal, StateDelivery, StateHandle,
+    Delivery, DeliveryIds, Dequeue, Enqueue, Enqueued, Extend, Extended, Handle, Intent, MetaEtag, Nack,
+    Reason, Refusal, StateDelivery, StateHandle,
 };
 use crate::records::field::Unknown;
 use crate::records::key::{Grant, KeyRecord, Lease};
@@ -109,7 +109,13 @@ pub fn deliver(
 }
 
 /// Leases the workflow state along with a delivery. Its key is free.
-pub fn lease_state(record: &mut KeyRecord, now: Moment, op: &Dequeue, ids: &DeliveryIds, with: &Delivery) -> StateDelivery {
+pub fn lease_state(
+    record: &mut KeyRecord,
+    now: Moment,
+    op: &Dequeue,
+    ids: &DeliveryIds,
+    with: &Delivery,
+) -> StateDelivery {
     record.fencing += 1;
     record.updated_at = now;
     // Unless somebody has said otherwise, queries do not find it.
@@ -148,12 +154,19 @@ pub struct Proof {
 }
 
 /// Checks a handle, first failure first: the message, its lease, the time.
-pub fn prove_delivery(record: &KeyRecord, now: Moment, handle: &Handle, purpose: Purpose) -> Result<Proof, Refusal> {
+pub fn prove_delivery(
+    record: &KeyRecord,
+    now: Moment,
+    handle: &Handle,
+    purpose: Purpose,
+) -> Result<Proof, Refusal> {
     let refuse = |reason: Reason| Err(reason.plain());
     let Some(message) = record.living_message() else { return refuse(Reason::MessageNotFound) };
     let grant = match &record.lease {
         Lease::Held(grant) if grant.delivery => grant,
-        _ if message.expired.is_some() && message.expired == handle.lease => return refuse(Reason::LeaseExpired),
+        _ if message.expired.is_some() && message.expired == handle.lease => {
+            return refuse(Reason::LeaseExpired);
+        }
         _ if purpose == Purpose::Extend => return refuse(Reason::LeaseRequired),
         _ if handle.is_stale(message) => return refuse(Reason::MessageChanged),
         _ => return refuse(Reason::MessageLeaseMissing),
@@ -223,7 +236,13 @@ pub fn erase(record: &mut KeyRecord, now: Moment, effects: &mut Effects) {
 }
 
 /// Gives a message back to its queue. The lease is proved, or a transaction was rolled back.
-pub fn nack(record: &mut KeyRecord, id: Uid, now: Moment, op: &Nack, effects: &mut Effects) -> Option<MetaEtag> {
+pub fn nack(
+    record: &mut KeyRecord,
+    id: Uid,
+    now: Moment,
+    op: &Nack,
+    effects: &mut Effects,
+) -> Option<MetaEtag> {
     roll_back(record, now, effects);
     let message = record.message.as_deref_mut()?;
     message.visible_at = in_seconds(now, positive(op.delay_seconds));

@@ -286,10 +286,8 @@ impl Core {
             now,
             waiting_consumers: waiting,
             watched: !queue.watchers.is_empty() || waiting > 0,
-            head: head.map(|ready| QueueHead {
-                message: ready.place.message,
-                visible_at: ready.place.visible_at,
-            }),
+            head: head
+                .map(|ready| QueueHead { message: ready.place.message, visible_at: ready.place.visible_at }),
         };
         // What is shown rests on the batches that made it so.
         turn.basis = turn.basis.max(queue.written.min(self.written));
@@ -312,7 +310,9 @@ impl Core {
                     }
                     Reason::Cancelled.plain().into()
                 }
-                Leaving::SentAway(reason) if consumer.collected.is_empty() || reason == Reason::StoreFailed => {
+                Leaving::SentAway(reason)
+                    if consumer.collected.is_empty() || reason == Reason::StoreFailed =>
+                {
                     reason.plain().into()
                 }
                 Leaving::SentAway(_) | Leaving::Impatient => reply_of(consumer),
@@ -357,7 +357,8 @@ impl Core {
             Err(LoadError) => {
                 let known = self.queues.get(&queue);
                 known.window.give_up();
-                let ids: Vec<RequestId> = known.consumers.keys().chain(known.watchers.keys()).copied().collect();
+                let ids: Vec<RequestId> =
+                    known.consumers.keys().chain(known.watchers.keys()).copied().collect();
                 for id in ids {
                     self.leave_queue(id, Leaving::SentAway(Reason::Damaged), out);
                 }

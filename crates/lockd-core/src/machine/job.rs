@@ -25,7 +25,10 @@ pub(crate) struct Job {
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(super) enum Task {
-    Request { id: RequestId, op: Op },
+    Request {
+        id: RequestId,
+        op: Op,
+    },
     Expire(KeyId),
     /// A prepared transaction was not decided in time.
     ExpireTxn(TxnId),
@@ -72,7 +75,7 @@ impl Core {
         if !self.gather(&mut job, out) {
             return;
         }
-        let mut turn = Turn { decision: job.decision, ..Turn::default() };
+        let mut turn = Turn::knowing(job.decision);
         match job.task {
             Task::Expire(key) => self.expire(&key, &mut turn),
             Task::ExpireTxn(txn) => self.expire_txn(txn, &mut turn),
@@ -105,7 +108,9 @@ impl Core {
         let missing = wanted.keys.iter().find(|key| self.lanes.ready(key).is_none()).cloned();
         let Some(missing) = missing else {
             let Some(txn) = wanted.decision else { return true };
-            if self.txns.recent(txn).is_some() || job.decision.as_ref().is_some_and(|&(known, _)| known == txn) {
+            if self.txns.recent(txn).is_some()
+                || job.decision.as_ref().is_some_and(|&(known, _)| known == txn)
+            {
                 return true;
             }
             self.hold(job, wanted.keys);
@@ -186,7 +191,11 @@ impl Core {
                     }
                 }
                 Op::Release(release) => {
-                    self.want_key(&release.key, |record, _| !decide::lost(record, &release.claim), &mut wanted);
+                    self.want_key(
+                        &release.key,
+                        |record, _| !decide::lost(record, &release.claim),
+                        &mut wanted,
+                    );
                 }
                 Op::Abandon(abandon) => {
                     let is_it = |record: &KeyRecord, staged| {
@@ -232,9 +241,10 @@ impl Core {
 
     /// A participant; a message comes with its workflow state, if it has one.
     fn want_participant(&mut self, key: KeyId, wanted: &mut Wanted) {
-        let stateful = self.lanes.ready(&key).is_some_and(|lane| {
-            lane.record.message.as_ref().is_some_and(|message| message.stateful)
-        });
+        let stateful = self
+            .lanes
+            .ready(&key)
+            .is_some_and(|lane| lane.record.message.as_ref().is_some_and(|message| message.stateful));
         if stateful && let Some((queue, id)) = key.as_message() {
             wanted.add(KeyId::of_queue_state(&queue, id));
         }
@@ -299,9 +309,8 @@ impl Core {
         record: Result<Option<Bytes>, LoadError>,
         out: &mut Vec<Output>,
     ) {
-        let decided = record.and_then(|bytes| {
-            bytes.map(|bytes| Decided::decode(&bytes)).transpose().map_err(|_| LoadError)
-        });
+        let decided = record
+            .and_then(|bytes| bytes.map(|bytes| Decided::decode(&bytes)).transpose().map_err(|_| LoadError));
         let jobs = self.txns.take_parked(txn);
         for mut job in jobs {
             match &decided {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::job::Task;
 use super::line::waited_enough;
 use super::{Core, Output, RequestId};
-use crate::decide::{self, Effects, Limits, Verdict};
+use crate::decide::{self, Effects, Limits, Verdict as Grantable};
 use crate::lanes::Waiter;
 use crate::lease_book::HeldLease;
 use crate::listing::Listing;
@@ -61,6 +61,11 @@ impl Changed {
 }
 
 impl Turn {
+    /// A turn of a job that has had a decision record read.
+    pub(super) fn knowing(decision: Option<(TxnId, Option<Decided>)>) -> Turn {
+        Turn { decision, ..Turn::default() }
+    }
+
     pub(super) fn change(&mut self, key: &KeyId) {
         if !self.changed.contains(key) {
             self.changed.push(key.clone());
@@ -143,8 +148,17 @@ impl Core {
 
     fn abandon(&mut self, op: &Abandon, turn: &mut Turn) -> Reply {
         let is_it = |record: &KeyRecord| matches!(&record.lease, Lease::Held(grant) if grant.id == op.lease);
-        if self.lanes.ready(&op.key).is_some_and(|lane| is_it(&lane.record)) {
-            self.give_up(&op.key, turn);
+        match self.lanes.ready(&op.key) {
+            Some(lane) if is_it(&lane.record) => {
+                // A delivery goes back alone; its transaction goes on without it.
+                let delivery = matches!(&lane.record.lease, Lease::Held(grant) if grant.delivery);
+                if delivery {
+                    self.end_lease(&op.key, false, turn);
+                } else {
+                    self.give_up(&op.key, turn)
+                }
+            }
+            _ => {}
         }
         Reply::Abandoned
     }
@@ -192,12 +206,12 @@ impl Core {
         let lane = self.lanes.ready(&op.key)?;
         turn.basis = turn.basis.max(lane.written);
         let until = match decide::acquire(&mut lane.record, now, &op, &limits) {
-            Verdict::Granted(granted) => {
+            Grantable::Granted(granted) => {
                 turn.change(&op.key);
                 return Some(Reply::Granted(granted));
             }
-            Verdict::Exists => return Some(lane.record.refuse(Reason::AlreadyExists).into()),
-            Verdict::Held { until } => until,
+            Grantable::Exists => return Some(lane.record.refuse(Reason::AlreadyExists).into()),
+            Grantable::Held { until } => until,
         };
         let deadline = match op.block_seconds {
             -1 => return Some(waited_enough(&lane.record, until, now).into()),
@@ -347,9 +361,9 @@ impl Core {
                 self.deadlines.remove(&(deadline, id));
             }
             let reply = match decide::acquire(&mut lane.record, now, &waiter.op, &limits) {
-                Verdict::Granted(granted) => Reply::Granted(granted),
-                Verdict::Exists => lane.record.refuse(Reason::AlreadyExists).into(),
-                Verdict::Held { until } => waited_enough(&lane.record, until, now).into(),
+                Grantable::Granted(granted) => Reply::Granted(granted),
+                Grantable::Exists => lane.record.refuse(Reason::AlreadyExists).into(),
+                Grantable::Held { until } => waited_enough(&lane.record, until, now).into(),
             };
             turn.change(key);
             turn.answers.push((id, reply));

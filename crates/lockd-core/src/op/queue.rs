@@ -76,7 +76,10 @@ pub struct StateHandle {
 /// The spelling of a message's revision: its id and a number that grows with every change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetaEtag {
-    Of { message: Uid, revision: u64 },
+    Of {
+        message: Uid,
+        revision: u64,
+    },
     /// Text that is no ETag of ours and so matches nothing.
     Foreign,
 }
@@ -211,4 +214,3 @@ pub struct QueueHead {
     pub message: Uid,
     pub visible_at: Moment,
 }
-

@@ -32,4 +32,3 @@ pub enum TxnState {
     Pending,
     Decided(Verdict),
 }
-

@@ -268,7 +268,8 @@ impl Grant {
 
     fn decode(field: &Field<'_>) -> Result<Grant, Damaged> {
         let (mut id, mut txn, mut coordinated, mut owner) = (None, None, false, String::new());
-        let (mut delivery, mut expires_at, mut token, mut unknown) = (false, Moment(0), 0, Unknown::default());
+        let (mut delivery, mut expires_at, mut token, mut unknown) =
+            (false, Moment(0), 0, Unknown::default());
         let mut reader = field.nested();
         while let Some(field) = reader.next_field()? {
             match field.tag {
@@ -492,30 +493,42 @@ pub(crate) mod tests {
         let bytes = || prop::option::of("[a-z{}\"]{0,6}".prop_map(Bytes::from));
         let texts = (".{0,8}", ".{0,8}", bytes(), bytes());
         let numbers = any::<(u64, u64, u64, Option<u64>, u64, u64, u64, u64, bool, Option<u64>)>();
-        (stored(), texts, numbers, prop::option::of(any::<[u8; 12]>())).prop_map(|(payload, texts, numbers, expired)| {
-            let (content_type, correlation, attributes, last_error) = texts;
-            let (enqueued, visible, visibility, dies, attempts, failures, max_attempts, revision, stateful, dead) =
-                numbers;
-            Message {
-                payload,
-                content_type,
-                attributes,
-                correlation,
-                enqueued_at: Moment(enqueued),
-                visible_at: Moment(visible),
-                visibility,
-                dies_at: dies.map(Moment),
-                attempts,
-                failures,
-                max_attempts,
-                last_error,
-                revision,
-                expired: expired.map(|id| LeaseId(Xid(id))),
-                stateful,
-                dead_since: dead.map(Moment),
-                unknown: Unknown::default(),
-            }
-        })
+        (stored(), texts, numbers, prop::option::of(any::<[u8; 12]>())).prop_map(
+            |(payload, texts, numbers, expired)| {
+                let (content_type, correlation, attributes, last_error) = texts;
+                let (
+                    enqueued,
+                    visible,
+                    visibility,
+                    dies,
+                    attempts,
+                    failures,
+                    max_attempts,
+                    revision,
+                    stateful,
+                    dead,
+                ) = numbers;
+                Message {
+                    payload,
+                    content_type,
+                    attributes,
+                    correlation,
+                    enqueued_at: Moment(enqueued),
+                    visible_at: Moment(visible),
+                    visibility,
+                    dies_at: dies.map(Moment),
+                    attempts,
+                    failures,
+                    max_attempts,
+                    last_error,
+                    revision,
+                    expired: expired.map(|id| LeaseId(Xid(id))),
+                    stateful,
+                    dead_since: dead.map(Moment),
+                    unknown: Unknown::default(),
+                }
+            },
+        )
     }
 
     prop_compose! {
