@@ -2,14 +2,14 @@
 
 use std::ops::Bound;
 
+use lockd_core::Moment;
 use lockd_core::op::{
-    Ack, Delivery, DeliveryIds, DecideTxn, Dequeue, Enqueue, Enqueued, Extend, Extended, MetaEtag, Nack, Op,
+    Ack, DecideTxn, Delivery, DeliveryIds, Dequeue, Enqueue, Enqueued, Extend, Extended, MetaEtag, Nack, Op,
     QueueView, Reason, Refusal, Reply, Tend, TxnState, WatchQueue,
 };
 use lockd_core::records::key::{self, KeyRecord, Stored};
 use lockd_core::records::txn::Decided;
 use lockd_core::records::{dead, mortal};
-use lockd_core::Moment;
 use lockd_store::{Direction, StoreError};
 use lockd_wire::{KeyId, QueueId, Uid};
 
@@ -62,11 +62,8 @@ impl Node {
 
     /// Ids for so many deliveries.
     pub fn mint_deliveries(&self, count: usize) -> Vec<DeliveryIds> {
-        let mint = || DeliveryIds {
-            lease: self.mint_lease(),
-            txn: self.mint_txn(),
-            state_lease: self.mint_lease(),
-        };
+        let mint =
+            || DeliveryIds { lease: self.mint_lease(), txn: self.mint_txn(), state_lease: self.mint_lease() };
         std::iter::repeat_with(mint).take(count).collect()
     }
 
@@ -130,7 +127,11 @@ impl Node {
         for (storage_key, _) in page {
             let (died_at, id) = dead::entry_of(queue, &storage_key).map_err(corrupt)?;
             if let Some(record) = snapshot.get(&key::storage_key(&KeyId::of_message(queue, id)))? {
-                letters.push(DeadLetter { id, died_at, record: KeyRecord::decode(&record).map_err(corrupt)? });
+                letters.push(DeadLetter {
+                    id,
+                    died_at,
+                    record: KeyRecord::decode(&record).map_err(corrupt)?,
+                });
             }
         }
         Ok(letters)

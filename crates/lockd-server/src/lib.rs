@@ -9,11 +9,13 @@ mod answer;
 mod app;
 mod body;
 mod call;
+mod deliveries;
 mod gate;
 mod handlers;
 #[doc(hidden)]
 pub mod judged;
 mod listener;
+mod multipart;
 mod query;
 mod route;
 mod shutdown;
