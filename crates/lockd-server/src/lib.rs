@@ -14,6 +14,7 @@ mod gate;
 mod handlers;
 #[doc(hidden)]
 pub mod judged;
+mod lingering;
 mod listener;
 mod multipart;
 mod query;
