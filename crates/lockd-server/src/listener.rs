@@ -147,6 +147,7 @@ impl Bound {
         };
         drop(self.socket);
         drop(open);
+        app.end_streams();
         let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         let closed = graceful.shutdown();
         match rest {
@@ -304,6 +305,7 @@ mod tests {
         let greeting = Greeting { patience: Duration::from_secs(60), closing };
         assert!(!greeting.clone().heard(&server).await, "its time is over");
         drop(open);
+        app.end_streams();
         assert!(!greeting.clone().heard(&server).await, "the server closes");
         let (_open, closing) = watch::channel(());
         client.try_write(b"G").unwrap();
