@@ -287,7 +287,6 @@ impl Server {
                     Token(slot) => self.wake(slot as u32, event),
                 }
             }
-            self.accept();
             for _ in 0..self.runnable.len() {
                 let Some(slot) = self.runnable.pop_front() else { break };
                 if let Some(connection) = self.connections.get_mut(slot) {
@@ -305,6 +304,8 @@ impl Server {
                 let Some(slot) = self.closing.pop_front() else { break };
                 self.close(slot);
             }
+            // Last, so that a connection that just ended has made room.
+            self.accept();
             self.write_notices();
             self.log.flush();
             if self.draining

@@ -96,7 +96,7 @@ impl Table {
             }
             ClaimState::Granted(grant) if self.grants[grant].deadline <= now => {
                 self.remove_claim(claim);
-                self.evict(now, grant);
+                self.evict(now, grant, false);
                 Outcome::LeaseExpired
             }
             ClaimState::Granted(grant) => {
@@ -163,7 +163,7 @@ impl Table {
             if self.grants[grant].deadline <= now {
                 let conn = self.grants[grant].conn_id;
                 self.notice(resource, |key| Notice::EvictedOnAcquire { key, conn });
-                self.lapse(grant);
+                self.lapse(grant, false);
                 evicted = true;
             } else {
                 checked += 1;

@@ -51,7 +51,7 @@ impl Table {
             let Some(grant) = self.leases.pop_due(now) else { return false };
             let resource = self.grants[grant].resource;
             if self.resources[resource].waiters > 0 {
-                self.expire_now(now, grant);
+                self.expire_now(now, grant, false);
             } else {
                 self.grants[grant].expired = true;
                 self.bring_forward(grant);
@@ -61,10 +61,10 @@ impl Table {
         self.leases.first().is_some_and(|first| first.0 <= now)
     }
 
-    fn expire_now(&mut self, now: u64, grant: u32) {
+    fn expire_now(&mut self, now: u64, grant: u32, swept: bool) {
         let conn = self.grants[grant].conn_id;
         self.notice(self.grants[grant].resource, |key| Notice::LeaseExpired { key, conn });
-        self.evict(now, grant);
+        self.evict(now, grant, swept);
     }
 
     fn sweep(&mut self, now: u64, slice: u32) -> bool {
@@ -82,7 +82,7 @@ impl Table {
             let still =
                 self.grants.get(grant).is_some_and(|held| held.token.counter == counter && held.expired);
             if still {
-                self.expire_now(now, grant);
+                self.expire_now(now, grant, true);
             }
         }
         self.sweeping > 0

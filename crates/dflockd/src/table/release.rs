@@ -18,7 +18,7 @@ impl Table {
         if self.grants[grant].deadline <= now {
             let conn = self.grants[grant].conn_id;
             self.notice(resource, |key| Notice::RenewRejected { key, conn });
-            self.evict(now, grant);
+            self.evict(now, grant, false);
             return Outcome::Error;
         }
         self.restart_lease(now, grant, lease);
@@ -58,12 +58,12 @@ impl Table {
         self.serve(now, resource);
     }
 
-    /// Removes an expired grant. A claim that was granted in the queue remembers that it lapsed.
-    pub(super) fn lapse(&mut self, grant: u32) {
+    /// Removes an expired grant. Its claim remembers that, unless `e` had told the client of the grant and the sweep found it.
+    pub(super) fn lapse(&mut self, grant: u32, swept: bool) {
         self.totals.expirations += 1;
         let claim = self.grants[grant].claim;
         if claim != NIL {
-            if self.claims[claim].from_queue {
+            if self.claims[claim].from_queue || !swept {
                 let resource = self.claims[claim].resource;
                 self.claims[claim].state = ClaimState::Lapsed;
                 self.resources[resource].lapsed += 1;
@@ -74,9 +74,9 @@ impl Table {
         self.remove_grant(grant);
     }
 
-    pub(super) fn evict(&mut self, now: u64, grant: u32) {
+    pub(super) fn evict(&mut self, now: u64, grant: u32, swept: bool) {
         let resource = self.grants[grant].resource;
-        self.lapse(grant);
+        self.lapse(grant, swept);
         self.serve(now, resource);
     }
 
