@@ -34,7 +34,8 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Err((error, mut log)) => {
+        Err(failure) => {
+            let (error, mut log) = *failure;
             log.event(Level::Error, "server error", &[("err", &error)]);
             ExitCode::FAILURE
         }

@@ -272,10 +272,11 @@ fn metrics_and_health_have_their_own_port() {
 
 #[test]
 fn a_blank_secret_is_no_secret_and_an_error() {
-    for flags in [["--auth-token", "  "], ["--host", "::1"]] {
-        let output = daemon::command(&flags, &[("DFLOCKD_PORT", "70000")]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-    }
+    let output = daemon::command(&["--port", "0", "--auth-token", "  "], &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).starts_with("configuration error: the auth token is blank")
+    );
     let output = daemon::command(&["--help"], &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! The table under random histories: one holder (or N), strict FIFO, no lost wake-up, growing tokens, nothing left over,
 //! and two-phase answers as a model of a few lines gives them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, reason = "a test")]
 
 use dflockd::table::{Event, Outcome, Rules, SECOND, Space, Table, Token};
 use std::collections::{BTreeMap, VecDeque};

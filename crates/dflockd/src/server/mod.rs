@@ -176,16 +176,16 @@ fn entropy() -> u64 {
 
 impl Server {
     /// Binds, loads certificates, reads the snapshot. On failure the log comes back with the reason.
-    pub fn bind(config: Config, mut log: Log) -> Result<Self, (ServerError, Log)> {
+    pub fn bind(config: Config, mut log: Log) -> Result<Self, Box<(ServerError, Log)>> {
         let parts = match prepare(&config) {
             Ok(parts) => parts,
-            Err(error) => return Err((error, log)),
+            Err(error) => return Err(Box::new((error, log))),
         };
         for warning in &config.warnings {
             log.event(Level::Warn, "configuration", &[("detail", warning)]);
         }
         // Counters must also grow over restarts that know nothing of each other.
-        let mut first_counter = unix_now() / 1_000_000 << 20;
+        let mut first_counter = (unix_now() / 1_000_000) << 20;
         let mut grace_until = 0;
         let mut holds = Vec::new();
         match parts.past {
