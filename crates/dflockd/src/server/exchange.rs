@@ -418,7 +418,7 @@ impl Server {
     /// Closes our direction.
     fn shut(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(tls) = &mut connection.tls {
+        if let Some(tls) = connection.tls.as_mut().filter(|tls| !tls.is_handshaking()) {
             tls.send_close_notify();
             let _ = connection.flush();
         }

@@ -61,11 +61,16 @@ impl Connection {
                 }
             }
             if !*hello {
-                let mut first = [0];
+                let mut first = [0; 11];
                 match socket.peek(&mut first) {
                     // Not a TLS record: such a peer cannot read an alert either.
-                    Ok(1) if first[0] != 0x16 => return Received::Broken,
-                    Ok(1) => *hello = true,
+                    Ok(1..) if first[0] != 0x16 => return Received::Broken,
+                    // A hello of TLS 1.1 or older: told so here, because it lacks what rustls looks at before the version.
+                    Ok(11) if first[5] == 1 && first[9..] < [3, 3][..] => {
+                        let _ = socket.write(&[0x15, 3, 1, 0, 2, 2, 70]);
+                        return Received::Broken;
+                    }
+                    Ok(1..) => *hello = true,
                     Ok(_) => {
                         *readable = false;
                         return Received::End;
