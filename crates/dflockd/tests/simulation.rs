@@ -216,6 +216,10 @@ fn run(seed: u64) {
                         outcome == Outcome::Granted { token, lease },
                         &format!("w claims the grant of e: {outcome:?}"),
                     );
+                    let until = now + lease * SECOND;
+                    let restarted =
+                        world.table.holds().any(|hold| hold.token == token && hold.deadline == until);
+                    world.check(restarted, "w restarts the lease");
                     enqueued.remove(&(conn, key));
                 } else if timeout == 0 {
                     world.check(outcome == Outcome::Timeout, "w without patience leaves the queue");
@@ -376,4 +380,18 @@ fn random_histories_follow_the_rules() {
     for seed in 0..SEEDS {
         run(seed);
     }
+}
+
+#[test]
+fn a_connection_on_its_way_out_is_granted_nothing() {
+    let mut world = World::new(1);
+    let Outcome::Granted { token, .. } = world.table.acquire(0, 0, Space::Lock, b"k", 0, 1, 9) else {
+        panic!("no grant")
+    };
+    assert_eq!(world.table.enqueue(0, 1, Space::Lock, b"k", 1, 9), Outcome::Queued);
+    assert_eq!(world.table.acquire(0, 2, Space::Lock, b"k", 9, 1, 9), Outcome::Blocked);
+    // Nothing of the connection is cleaned up yet when the slot becomes free.
+    world.table.disconnect(0, 1);
+    assert_eq!(world.table.release(0, Space::Lock, b"k", Some(token)), Outcome::Done);
+    assert!(matches!(world.table.next_event(), Some(Event::Granted { conn: 2, .. })));
 }
