@@ -305,7 +305,6 @@ mod tests {
         let greeting = Greeting { patience: Duration::from_secs(60), closing };
         assert!(!greeting.clone().heard(&server).await, "its time is over");
         drop(open);
-        app.end_streams();
         assert!(!greeting.clone().heard(&server).await, "the server closes");
         let (_open, closing) = watch::channel(());
         client.try_write(b"G").unwrap();
