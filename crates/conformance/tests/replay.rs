@@ -1,4 +1,4 @@
-//! Replays the recorded exchanges of the leases, state and attachments API against a server on every store.
+//! Replays the recorded exchanges of the leases, state and attachments API, of the queue and of transactions against a server on every store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use lockd_conformance::recording::{self, Body, Scenario, Step};
@@ -7,8 +7,12 @@ use lockd_conformance::server::{StoreKind, shared};
 
 const RECORDING: &str = include_str!("../fixtures/core-transcripts.jsonl");
 const MUTATE: &str = include_str!("../fixtures/mutate-transcripts.jsonl");
+const QUEUE: &str = include_str!("../fixtures/queue-transcripts.jsonl");
+const TRANSACTIONS: &str = include_str!("../fixtures/txn-transcripts.jsonl");
 /// Many scenarios mostly sleep, so there are more threads than processors.
 const THREADS: usize = 16;
+/// Those of the queue sleep even more.
+const STREAM_THREADS: usize = 24;
 
 fn scenarios() -> Vec<Scenario> {
     recording::parse(RECORDING).expect("the recording is valid")
@@ -45,6 +49,39 @@ fn mutate_recordings_mem() {
 fn mutate_recordings_disk() {
     let scenarios = recording::parse(MUTATE).expect("the recording is valid");
     replay::run(&scenarios, shared(StoreKind::Disk).address(), THREADS).expect_success();
+}
+
+/// Recorded scenarios that a decision overrides, with its number.
+const OVERRIDDEN: [(&str, &str); 0] = [];
+
+/// The scenarios of a recording that say what the contract wants.
+fn binding(recording: &str, count: usize) -> Vec<Scenario> {
+    let mut scenarios = recording::parse(recording).expect("the recording is valid");
+    assert_eq!(scenarios.len(), count);
+    scenarios.retain(|scenario| {
+        scenario.is_binding() && !OVERRIDDEN.iter().any(|(name, _)| *name == scenario.name)
+    });
+    scenarios
+}
+
+#[test]
+fn queue_recordings_mem() {
+    replay::run(&binding(QUEUE, 93), shared(StoreKind::Mem).address(), STREAM_THREADS).expect_success();
+}
+
+#[test]
+fn queue_recordings_disk() {
+    replay::run(&binding(QUEUE, 93), shared(StoreKind::Disk).address(), STREAM_THREADS).expect_success();
+}
+
+#[test]
+fn transaction_recordings_mem() {
+    replay::run(&binding(TRANSACTIONS, 25), shared(StoreKind::Mem).address(), THREADS).expect_success();
+}
+
+#[test]
+fn transaction_recordings_disk() {
+    replay::run(&binding(TRANSACTIONS, 25), shared(StoreKind::Disk).address(), THREADS).expect_success();
 }
 
 /// The recordings were made on a memory store, which prefers scans where nothing is configured. Every other store
