@@ -34,7 +34,7 @@ pub struct NodeSettings {
 /// One core over one store.
 #[derive(Debug)]
 pub struct Node {
-    driver: Arc<Driver>,
+    pub(crate) driver: Arc<Driver>,
     engine: Arc<dyn Engine>,
     uploads: InFlight,
     xids: XidMint,
@@ -48,6 +48,7 @@ pub struct NewAttachment {
     pub prevent_overwrite: bool,
 }
 
+/// Hands an operation to the core, and takes the reply that belongs to it.
 macro_rules! call {
     ($self:ident, $op:expr, $blob:expr, $($reply:pat => $value:expr),+) => {
         match $self.driver.submit($op, $blob).answer().await {
@@ -57,6 +58,8 @@ macro_rules! call {
         }
     };
 }
+
+pub(crate) use call;
 
 impl Node {
     /// Recovers what the store holds, and starts serving it.

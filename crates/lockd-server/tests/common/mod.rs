@@ -34,6 +34,7 @@ pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let settings = ApiSettings {
         default_namespace: namespace(),
         json_max: 1 << 20,
+        max_consumers: 128,
         default_engines: QueryEngines { preferred: PreferredEngine::Scan, fallback: FallbackEngine::Nothing },
     };
     let app = Arc::new(App::new(node.clone(), settings));
