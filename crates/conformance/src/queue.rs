@@ -95,11 +95,11 @@ impl Delivery {
     }
 
     pub fn nack(&self, changes: Value) -> Request {
-        Request::post("/v1/queue/nack").json(&self.proof(merged(json!({"state_etag": null}), changes)))
+        Request::post("/v1/queue/nack").json(&merged(self.proof(changes), json!({"state_etag": null})))
     }
 
     pub fn extend(&self, changes: Value) -> Request {
-        Request::post("/v1/queue/extend").json(&self.proof(merged(json!({"state_etag": null}), changes)))
+        Request::post("/v1/queue/extend").json(&merged(self.proof(changes), json!({"state_etag": null})))
     }
 
     /// The key of the message's lease.

@@ -85,7 +85,8 @@ on_every_store!(queue_06_broken_meta_and_payload, |client| {
     }
     let meta = json!({"queue": queue}).to_string();
     let whole = form(&[("meta", META, meta.as_bytes()), ("payload", "", &b"cut off"[..])]);
-    for missing in [4, 23, 27] {
+    // Inside the delimiter, before it, and inside the payload.
+    for missing in [6, 23, 27] {
         client
             .call(enqueue_head().body(&whole[..whole.len() - missing]))
             .expect_error(400, "multipart_error");
