@@ -12,6 +12,7 @@ mod drain;
 mod enqueue;
 mod extend;
 mod nack;
+mod notes;
 mod restart;
 mod stalled;
 mod state;

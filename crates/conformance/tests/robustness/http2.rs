@@ -136,10 +136,11 @@ on_every_store!(the_queue_over_http2, |client| {
             let mut sender = sender.clone().ready().await.unwrap();
             let (answer, mut stream) = sender.send_request(request("POST", path, &[]), false).unwrap();
             stream.send_data(Bytes::from(body.to_string()), true).unwrap();
-            answer
+            [answer]
         };
         let named = json!({"queue": queue});
-        let watch = open("/v1/queue/watch", named.clone()).await.await.expect("an answer");
+        let [watch] = open("/v1/queue/watch", named.clone()).await;
+        let watch = watch.await.expect("an answer");
         assert_eq!(watch.status(), 200);
         assert!(!watch.headers().contains_key("connection"), "HTTP/2 has no such header");
         let mut events = watch.into_body();
@@ -148,7 +149,7 @@ on_every_store!(the_queue_over_http2, |client| {
 
         // A consumer whose stream is reset does not wait any longer.
         let consume = json!({"queue": queue, "owner": "w", "wait_seconds": 0});
-        let waiting = open("/v1/queue/dequeue", consume.clone()).await;
+        let [waiting] = open("/v1/queue/dequeue", consume.clone()).await;
         let count = async || json_of(&sender, request("POST", "/v1/queue/stats", &[]), &named).await;
         let reach = async |wanted: i64| {
             while count().await["waiting_consumers"] != wanted {
@@ -159,7 +160,7 @@ on_every_store!(the_queue_over_http2, |client| {
         drop(waiting);
         reach(0).await;
 
-        let stream = open("/v1/queue/subscribe", consume).await;
+        let [stream] = open("/v1/queue/subscribe", consume).await;
         reach(1).await;
         let id = client.enqueue(&queue, "x");
         let mut body = stream.await.expect("an answer").into_body();
