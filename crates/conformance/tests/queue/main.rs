@@ -6,6 +6,7 @@
 mod ack;
 mod batch;
 mod checklist;
+mod consistency;
 mod crowd;
 mod dequeue;
 mod drain;
