@@ -3,6 +3,7 @@
 //! Queues are fresh in every test, so all tests of a store share one server, except where a line needs its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod a_long_wait;
 mod ack;
 mod batch;
 mod checklist;

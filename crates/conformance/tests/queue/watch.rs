@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use lockd_conformance::lease::Client;
 use lockd_conformance::queue::SOON;
-use lockd_conformance::server::{StoreKind, shared};
 use lockd_conformance::{fresh, on_every_store};
 use serde_json::{Map, Value, json};
 
@@ -83,23 +82,3 @@ fn delayed(client: &Client) -> Duration {
 on_every_store!(queue_63_due, |client| {
     within(ms(2000), ms(3300), "an event for a message that was delayed by 2 s", || delayed(client));
 });
-
-// Both stores at once, because it takes 20 s.
-#[test]
-fn queue_64_heartbeat() {
-    std::thread::scope(|scope| {
-        for store in [StoreKind::Mem, StoreKind::Disk] {
-            scope.spawn(move || heartbeat(&shared(store).client()));
-        }
-    });
-}
-
-fn heartbeat(client: &Client) {
-    let queue = fresh::key("q");
-    let opened = Instant::now();
-    let mut watch = client.watch(&queue);
-    expect_event(watch.event(SOON), 1, None);
-    watch.wait_for_text(": keepalive\n\n", Duration::from_secs(40)).unwrap();
-    assert!(opened.elapsed() >= Duration::from_secs(19), "after {:?}", opened.elapsed());
-    assert_eq!(String::from_utf8_lossy(&watch.untaken()), ": keepalive\n\n");
-}
