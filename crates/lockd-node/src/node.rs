@@ -14,6 +14,7 @@ use lockd_core::{Footprint, Limits, Moment, Settings};
 use lockd_store::orphan::{Collected, InFlight, collect_orphans};
 use lockd_store::{Blobs, Engine, Snapshot, StoreError};
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, UidMint, XidMint};
+use parking_lot::Mutex;
 
 use crate::clock::SteadyClock;
 use crate::driver::Driver;
@@ -38,6 +39,8 @@ pub struct Node {
     engine: Arc<dyn Engine>,
     uploads: InFlight,
     xids: XidMint,
+    /// The newest message id: messages of one millisecond are delivered in the order of their ids.
+    last_message: Mutex<u128>,
 }
 
 /// Where an attachment goes and what it is called.
@@ -80,7 +83,7 @@ impl Node {
             return Err(StoreError::Io(failure));
         }
         let xids = XidMint::new(fastrand::u64(..), std::process::id());
-        Ok(Node { driver, engine, uploads: InFlight::new(blobs), xids })
+        Ok(Node { driver, engine, uploads: InFlight::new(blobs), xids, last_message: Mutex::new(0) })
     }
 
     pub fn now(&self) -> Moment {
@@ -89,6 +92,15 @@ impl Node {
 
     pub fn mint_uid(&self) -> Uid {
         UidMint::mint(self.now().0, fastrand::u128(..))
+    }
+
+    /// An id greater than every one before.
+    pub(crate) fn mint_message(&self) -> Uid {
+        let mut last = self.last_message.lock();
+        let fresh = u128::from_be_bytes(self.mint_uid().0);
+        // The low bits are random, so that one more is as good as any.
+        *last = if fresh > *last { fresh } else { *last + 1 };
+        Uid(last.to_be_bytes())
     }
 
     pub fn mint_lease(&self) -> LeaseId {

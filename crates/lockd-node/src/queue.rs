@@ -47,7 +47,7 @@ impl Node {
         let (payload, blob) = payload.into_parts();
         let op = Enqueue {
             queue: message.queue,
-            message: self.mint_uid(),
+            message: self.mint_message(),
             correlation: message.correlation,
             content_type: message.content_type,
             attributes: message.attributes,

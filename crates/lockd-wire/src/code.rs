@@ -86,6 +86,5 @@ codes! {
     503:
         ShutdownDraining = "shutdown_draining",
         NoSpace = "no_space",
-        QueueBusy = "queue_busy",
-        BackendHashUnavailable = "backend_hash_unavailable";
+        QueueBusy = "queue_busy";
 }

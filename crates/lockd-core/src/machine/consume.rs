@@ -51,11 +51,10 @@ impl Core {
                 .ready(&held.key)
                 .and_then(|lane| lane.record.message.as_ref().map(|message| message.stateful))
                 .unwrap_or(false);
-            if !stateful && op.handle.state.is_some() {
-                return Reason::MessageNotFound.plain().into();
-            }
-            if !stateful || etag != Some(held.message) {
-                return Reason::StateMarkerMismatch.plain().into();
+            match (stateful, op.handle.state.is_some()) {
+                (true, _) if etag != Some(held.message) => return Reason::StateMarkerMismatch.plain().into(),
+                (false, true) => return Reason::MessageNotFound.plain().into(),
+                _ => {}
             }
         }
         let correlation = self.correlation(&held.key);

@@ -134,8 +134,8 @@ pub(crate) async fn decide(call: &Call<'_>, body: Incoming) -> Outcome {
 pub(crate) async fn apply(call: &Call<'_>, body: Incoming, verdict: Verdict) -> Outcome {
     let request = Request::read(call, body, true).await?;
     if !request.target.is_empty() {
-        let detail = "this server's store has no hash, so that no other can be meant";
-        return Err(Failure::new(ErrorCode::BackendHashUnavailable, detail));
+        let detail = "target_backend_hash is not this server's store, which has no hash";
+        return Err(Failure::new(ErrorCode::TxnBackendMismatch, detail));
     }
     let txn = request.txn;
     let ask = if request.participants.is_empty() { TxnAsk::Tell } else { TxnAsk::Decide(verdict) };
