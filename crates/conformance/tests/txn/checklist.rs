@@ -15,7 +15,7 @@ const NOT_COVERED: [(std::ops::RangeInclusive<u32>, &str); 11] = [
     (40..=40, "needs loss of unsynced pages; the store's own tests do that"),
     (42..=42, "the list of waiting decisions is private; the queue's lines 56 to 58 show its effect"),
     (43..=44, "the sweeper works in hours; the core's own tests move its clock"),
-    (46..=62, "needs a coordinator cluster"),
+    (45..=62, "needs a coordinator cluster"),
     (63..=69, "needs several servers"),
     (70..=70, "http_core_80 and queue_50 drain a server"),
 ];

@@ -128,10 +128,6 @@ on_every_store!(txn_24_another_backend, |client| {
     client.call(lease.rollback()).expect_status(200);
 });
 
-on_every_store!(txn_45_no_coordinator, |client| {
-    client.call(Request::get("/v1/tc/leader")).expect_error(503, "tc_unavailable");
-});
-
 on_every_store!(txn_32_pending_stays_pending, |client| {
     let txn = fresh::xid();
     let lease = staged(client, &txn, "[1]");
