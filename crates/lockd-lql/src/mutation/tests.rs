@@ -371,7 +371,7 @@ fn expected(document: &Tree, items: &[Item]) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn one_pass_does_what_one_edit_after_the_other_does(
