@@ -80,6 +80,10 @@ fn introduce(verb: Verb, out: &mut String) {
         for entry in verb.subcommands() {
             let _ = writeln!(out, "  {:<12}{}", entry.names[0], entry.summary);
         }
+        if verb == Verb::Serve {
+            // It has flags and help of its own.
+            let _ = writeln!(out, "  {:<12}{}", "lql", "select, cut and edit JSON documents from files and pipes");
+        }
     } else if let [_, aliases @ ..] = verb.entry().names
         && !aliases.is_empty()
     {
