@@ -82,7 +82,11 @@ fn introduce(verb: Verb, out: &mut String) {
         }
         if verb == Verb::Serve {
             // It has flags and help of its own.
-            let _ = writeln!(out, "  {:<12}{}", "lql", "select, cut and edit JSON documents from files and pipes");
+            let _ = writeln!(
+                out,
+                "  {:<12}{}",
+                "lql", "select, cut and edit JSON documents from files and pipes"
+            );
         }
     } else if let [_, aliases @ ..] = verb.entry().names
         && !aliases.is_empty()
