@@ -82,11 +82,7 @@ fn introduce(verb: Verb, out: &mut String) {
         }
         if verb == Verb::Serve {
             // It has flags and help of its own.
-            let _ = writeln!(
-                out,
-                "  {:<12}{}",
-                "lql", "select, cut and edit JSON documents from files and pipes"
-            );
+            out.push_str("  lql         select, cut and edit JSON documents from files and pipes\n");
         }
     } else if let [_, aliases @ ..] = verb.entry().names
         && !aliases.is_empty()
