@@ -11,6 +11,8 @@ mod host;
 mod load;
 mod pacer;
 mod process;
+mod queue;
+mod redis;
 mod report;
 mod session;
 mod settings;
@@ -45,6 +47,9 @@ fn run(settings: &Settings) -> Result<bool, Fault> {
     match settings.task {
         Task::Compare => compare::with_etcd(settings, &output),
         Task::ReadRatio => compare::reads_with_empty_answers(settings, &output),
+        Task::QueueCompare => compare::with_redis(settings, &output),
+        Task::QueueDrain => queue::drain::measure(settings, &output),
+        Task::QueueDepth => queue::depth::measure(settings, &output),
         Task::HeldLeases => held_leases::measure(settings, &output),
         _ => session::repeat(settings, &output),
     }
