@@ -50,6 +50,7 @@ fn run(settings: &Settings) -> Result<bool, Fault> {
         Task::QueueCompare => compare::with_redis(settings, &output),
         Task::QueueDrain => queue::drain::measure(settings, &output),
         Task::QueueDepth => queue::depth::measure(settings, &output),
+        Task::QueueScale => queue::scale::measure(settings, &output),
         Task::HeldLeases => held_leases::measure(settings, &output),
         _ => session::repeat(settings, &output),
     }

@@ -86,16 +86,6 @@ impl Messenger {
         })
     }
 
-    /// `None`: there is no message now.
-    pub(crate) async fn try_dequeue(&mut self, queue: &str) -> Result<Option<Delivery>, Fault> {
-        let answer = self.ask(queue, -1).await?;
-        if answer.status == 409 && memchr::memmem::find(answer.body, b"\"waiting\"").is_some() {
-            return Ok(None);
-        }
-        answer.expect_ok("dequeue")?;
-        Ok(delivered(answer.body))
-    }
-
     async fn ask(&mut self, queue: &str, wait_seconds: i32) -> Result<Answer<'_>, Fault> {
         consume_request(&mut self.request, &mut self.body, "dequeue", queue, wait_seconds, 1)?;
         self.connection.exchange(&self.request).await

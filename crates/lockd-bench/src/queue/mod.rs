@@ -6,4 +6,5 @@ pub(crate) mod depth;
 pub(crate) mod drain;
 pub(crate) mod filled;
 pub(crate) mod handover;
+pub(crate) mod scale;
 pub(crate) mod stream;
