@@ -75,7 +75,9 @@ pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Faul
     let host = Host::describe(&settings.root, durability(settings));
     output.line(&host.line())?;
     let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
-    let server = start_lockd(settings, directory.path())?;
+    let mut roomy = settings.clone();
+    roomy.server_args.push(format!("--queue-max-consumers={}", 2 * CONSUMERS).into());
+    let server = start_lockd(&roomy, directory.path())?;
     let endpoint = server.endpoint.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -214,6 +216,9 @@ async fn wait_in_line(
     let mut observer = Messenger::open(endpoint).await?;
     let patience = Instant::now() + Duration::from_secs(60);
     while observer.stats(queue).await?.1 < consumers {
+        if let Some(refused) = waiting.iter().position(JoinHandle::is_finished) {
+            joined(waiting.swap_remove(refused).await)?;
+        }
         if Instant::now() > patience {
             return Err(Fault::Setup(format!("{consumers} consumers were not in line within a minute")));
         }
