@@ -53,12 +53,14 @@ impl Client {
     ///
     /// * The lease is renewed while the closure runs.
     /// * If the closure fails or panics, or its future is dropped, everything is rolled back.
-    /// * If the lease is lost, the closure is cancelled where it waits, and **runs again** with the state as it is then, at most
+    /// * If the lease is lost, the closure is cancelled where it waits (or its error is passed over), and it **runs again** with the state as it is then, at most
     ///   [`AcquireOptions::rounds`] times in all. Nothing of the earlier rounds is committed in lockd; what else the closure does
     ///   must bear repetition, or be guarded by the [fencing token](LeaseSession::fencing_token).
     /// * A state that is the same as before is not written.
     /// * The error [`OutcomeUnknown`](Error::OutcomeUnknown), or another for which
     ///   [`is_outcome_unknown`](Error::is_outcome_unknown), means that the update may be committed; it is not repeated.
+    ///
+    /// To spawn the returned future on a multi-threaded runtime, make the closure `async move`, so that it borrows nothing.
     ///
     /// ```no_run
     /// # async fn example(client: &lockd_client::Client) -> lockd_client::Result<()> {
@@ -73,24 +75,29 @@ impl Client {
     ///     .await?;
     /// # Ok(()) }
     /// ```
-    pub async fn acquire_for_update<T, R, E>(
+    pub fn acquire_for_update<T, R, E, W>(
         &self,
         key: &str,
         options: &AcquireOptions,
-        mut work: impl AsyncFnMut(&mut Update<T>) -> Result<R, E>,
-    ) -> Result<R, E>
+        mut work: W,
+    ) -> impl Future<Output = Result<R, E>> + use<T, R, E, W>
     where
         T: Serialize + DeserializeOwned,
         E: From<Error>,
+        W: AsyncFnMut(&mut Update<T>) -> Result<R, E>,
     {
-        let mut rounds = 0;
-        loop {
-            let session = self.acquire(key, options).await?;
-            rounds += 1;
-            match round(session, &mut work).await? {
-                Round::Done(result) => return Ok(result),
-                Round::Lost(error) if rounds >= options.rounds => return Err(error.into()),
-                Round::Lost(error) => tracing::debug!(key, rounds, %error, "starting the update over"),
+        // Borrowing nothing keeps the future `Send` for closures that borrow.
+        let (client, key, options) = (self.clone(), key.to_owned(), options.clone());
+        async move {
+            let mut rounds = 0;
+            loop {
+                let session = client.acquire(&key, &options).await?;
+                rounds += 1;
+                match round(session, &mut work).await? {
+                    Round::Done(result) => return Ok(result),
+                    Round::Lost(error) if rounds >= options.rounds => return Err(error.into()),
+                    Round::Lost(error) => tracing::debug!(key, rounds, %error, "starting the update over"),
+                }
             }
         }
     }
@@ -123,6 +130,10 @@ where
     let Update { state, mut session } = update;
     let result = match worked {
         Ok(Ok(result)) => result,
+        // Most likely the closure failed because the lease was lost.
+        Ok(Err(_)) if lost.is_lost() && !session.is_coordinated() => {
+            return given_up(session, lost.loss().unwrap_or(Loss::Expired)).await;
+        }
         Ok(Err(error)) => {
             // The closure's own error is worth more than one of the rollback, which the lease's end makes up for.
             let _ = session.rollback().await;

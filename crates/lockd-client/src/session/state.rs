@@ -305,7 +305,7 @@ impl LeaseSession {
         answer.json()
     }
 
-    /// Stages that the state and all attachments go away. The key and its version stay.
+    /// Stages that the state and all attachments go away, and drops metadata that was staged before. The key and its version stay.
     ///
     /// ```no_run
     /// # async fn example(session: &mut lockd_client::LeaseSession) -> lockd_client::Result<()> {
