@@ -26,12 +26,17 @@ async fn work(number: usize, client: Client, stop: Arc<AtomicBool>, done: Arc<At
     let mut step = 0;
     while !stop.load(Ordering::Relaxed) {
         let next = step + 1;
+        // Whether an attempt at this step has failed in a way that leaves open whether it is in.
+        let mut unknown = false;
         loop {
             let counted = client
                 .acquire_for_update("counter", &options, async move |update: &mut Update<Counter>| {
                     let counter = update.state.get_or_insert_default();
                     let last = counter.steps.entry(number).or_default();
-                    // A step whose outcome was unknown may be in already.
+                    assert!(
+                        *last < next || unknown,
+                        "worker {number} was told that step {next} is not in, but it is"
+                    );
                     if *last < next {
                         *last = next;
                         counter.count += 1;
@@ -41,8 +46,9 @@ async fn work(number: usize, client: Client, stop: Arc<AtomicBool>, done: Arc<At
                 .await;
             match counted {
                 Ok(()) => break,
-                // The server is away, or nobody knows: do the same step again.
-                Err(Error::Unreachable { .. } | Error::TimedOut { .. } | Error::OutcomeUnknown { .. }) => {}
+                Err(error) if error.is_outcome_unknown() => unknown = true,
+                // The server is away: do the same step again.
+                Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => {}
                 Err(error) if error.is_lease_lost() => {}
                 Err(error) => panic!("worker {number} at step {next}: {error}"),
             }
