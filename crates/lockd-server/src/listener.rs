@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::lingering::Lingering;
 use crate::route;
 use crate::shutdown::{self, DrainReport, Shutdown};
 
@@ -146,6 +147,7 @@ impl Bound {
         };
         drop(self.socket);
         drop(open);
+        app.end_streams();
         let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         let closed = graceful.shutdown();
         match rest {
@@ -190,7 +192,7 @@ fn spawn<S: Readable>(
             let app = app.clone();
             async move { Ok::<_, Infallible>(route::serve(app, request).await) }
         });
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service);
         let connection = watcher.watch(connection);
         if let Err(error) = connection.await {
             tracing::debug!(sys = "api.http.server", %error, "connection ended");

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::command::Verb;
+use crate::description;
 use crate::flags::{self, Effect, Flag, Scope, Section};
+use crate::verb::Verb;
 
 const WIDTH: usize = 100;
 const INDENT: usize = 10;
@@ -14,10 +15,8 @@ const NO_BREAK: char = '\u{a0}';
 pub(crate) fn usage(verb: Verb) -> String {
     let path = verb.path();
     let form = match verb {
-        Verb::Serve => "lockd --store URL [flags]\n  lockd [command]",
-        Verb::Dev => "lockd dev [flags]",
-        Verb::Version => "lockd version [--version | --semver]",
-        Verb::Help => "lockd help [command]",
+        Verb::Serve => "lockd --store URL [flags]\n  lockd [command]".to_owned(),
+        verb => format!("{path} {}", verb.entry().form),
     };
     format!("Usage:\n  {form}\n\nRun '{path} --help' for all flags.\n\n")
 }
@@ -25,19 +24,17 @@ pub(crate) fn usage(verb: Verb) -> String {
 /// The whole help of a command.
 pub(crate) fn text(verb: Verb) -> String {
     let mut out = String::new();
-    out.push_str(match verb {
-        Verb::Serve => SERVE,
-        Verb::Dev => DEV,
-        Verb::Version => VERSION,
-        Verb::Help => HELP,
-    });
+    introduce(verb, &mut out);
     let shown = |flag: &&Flag| match flag.scope {
         // Flags that every command accepts matter to these two only for the sake of scripts.
         Scope::Everywhere => matches!(verb, Verb::Serve | Verb::Dev),
         scope => verb.knows(scope),
     };
     for section in Section::ALL {
-        let flags: Vec<_> = flags::all()
+        if section == Section::Connection && verb.is_group() {
+            continue;
+        }
+        let flags: Vec<_> = flags::of(verb)
             .filter(shown)
             .filter(|flag| flag.section == section && flag.effect == Effect::Live)
             .collect();
@@ -65,6 +62,35 @@ pub(crate) fn text(verb: Verb) -> String {
     out
 }
 
+/// What a command is for, how it is written, and what hangs below it.
+fn introduce(verb: Verb, out: &mut String) {
+    let form = match verb {
+        Verb::Serve => {
+            "lockd --store URL [flags]     run the server in the foreground\n  lockd [command]".into()
+        }
+        verb => format!("{} {}", verb.path(), verb.entry().form).trim_end().to_owned(),
+    };
+    let _ = write!(out, "{}\n\nUsage:\n  {form}\n", description::about(verb));
+    let examples = description::examples(verb);
+    if !examples.is_empty() {
+        let _ = writeln!(out, "\nExamples:\n{examples}");
+    }
+    if verb == Verb::Serve || verb.is_group() {
+        out.push_str("\nCommands:\n");
+        for entry in verb.subcommands() {
+            let _ = writeln!(out, "  {:<12}{}", entry.names[0], entry.summary);
+        }
+        if verb == Verb::Serve {
+            // It has flags and help of its own.
+            out.push_str("  lql         select, cut and edit JSON documents from files and pipes\n");
+        }
+    } else if let [_, aliases @ ..] = verb.entry().names
+        && !aliases.is_empty()
+    {
+        let _ = writeln!(out, "\nAlso: {}", aliases.join(", "));
+    }
+}
+
 fn describe(flag: &Flag, verb: Verb, out: &mut String) {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
     let _ = writeln!(out, "  {}", format!("{short}--{} {}", flag.name, flag.placeholder()).trim_end());
@@ -78,7 +104,7 @@ fn describe(flag: &Flag, verb: Verb, out: &mut String) {
     if !default.is_empty() {
         let _ = write!(text, " [default:{NO_BREAK}{default}]");
     }
-    if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve) {
+    if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve || verb.is_client()) {
         let _ = write!(text, " [env:{NO_BREAK}{variable}]");
     }
     wrap(&text, INDENT, out);
@@ -106,51 +132,6 @@ fn wrap(text: &str, indent: usize, out: &mut String) {
     out.push('\n');
 }
 
-const SERVE: &str = "\
-lockd coordinates processes: exclusive leases with fencing, and JSON state that goes with them.
-
-Usage:
-  lockd --store URL [flags]     run the server in the foreground
-  lockd [command]
-
-Examples:
-  lockd dev
-  lockd --store disk:///var/lib/lockd --listen 127.0.0.1:9341 --disable-mtls \\
-        --disable-storage-encryption
-
-Commands:
-  dev         run a server for development that needs no configuration
-  version     print the version
-  help        print the help of a command
-";
-
-const DEV: &str = "\
-Runs a server for development: plain HTTP on the loopback interface, data in the user's data
-directory, nothing to configure. It ignores LOCKD_* variables (but for LOCKD_LOG_*) and the default
-configuration file, so that it never meets the data of a real server.
-
-Usage:
-  lockd dev [flags]
-
-Examples:
-  lockd dev
-  lockd dev --listen 127.0.0.1:0 --store mem://
-";
-
-const VERSION: &str = "\
-Prints the name and the version.
-
-Usage:
-  lockd version [--version | --semver]
-";
-
-const HELP: &str = "\
-Prints the help of a command, or of lockd itself.
-
-Usage:
-  lockd help [command]
-";
-
 const SOURCES: &str = "
 A flag wins over its environment variable, that over the key of the same name in the configuration
 file, that over the default. Durations are written like 30s or 1m30s, sizes like 64MiB or 100MB.
@@ -162,7 +143,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_hundred_columns_and_names_every_flag() {
-        for verb in [Verb::Serve, Verb::Dev, Verb::Version, Verb::Help] {
+        for verb in std::iter::once(Verb::Serve).chain(crate::verb::ENTRIES.iter().map(|entry| entry.verb)) {
             let text = text(verb);
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");

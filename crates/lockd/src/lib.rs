@@ -4,15 +4,19 @@
 //! [`log`] opens the log that was asked for; [`serve()`] runs the server until [`signals`] end it. Every flag is
 //! described once, in [`flags`]; parsing, variables, file keys, `--help` and `docs/config.md` follow from there.
 
+pub mod client;
 mod command;
 mod command_line;
+mod completion;
 mod config;
 mod config_file;
+mod description;
 mod dev;
 pub mod flags;
 mod help;
 mod listen;
 pub mod log;
+pub mod manual;
 mod notice;
 pub mod reference;
 mod resolve;
@@ -20,6 +24,7 @@ pub mod serve;
 pub mod signals;
 mod source;
 mod value;
+mod verb;
 mod version;
 
 pub use command::{Command, Report, UsageError};
@@ -30,3 +35,4 @@ pub use listen::{Family, Listen};
 pub use notice::Notice;
 pub use resolve::{Inputs, resolve};
 pub use serve::serve;
+pub use verb::Verb;

@@ -39,12 +39,37 @@ fn help_is_up_to_date() {
         ("help-dev", "dev --help"),
         ("help-version", "help version"),
         ("help-help", "help -h"),
+        ("help-completion", "completion"),
+        ("help-completion-bash", "completion bash -h"),
+        ("help-man", "help man"),
+        ("help-client", "client"),
+        ("help-client-acquire", "client acquire -h"),
+        ("help-client-keepalive", "client keepalive -h"),
+        ("help-client-release", "client release -h"),
+        ("help-client-with", "client with -h"),
+        ("help-client-get", "client get -h"),
+        ("help-client-update", "help client update"),
+        ("help-client-set", "client set -h"),
+        ("help-client-mutate", "client mutate -h"),
+        ("help-client-edit", "client edit -h"),
+        ("help-client-remove", "client rm -h"),
+        ("help-client-describe", "client describe -h"),
+        ("help-client-metadata", "client metadata -h"),
+        ("help-client-attachments", "client attachments"),
+        ("help-client-attachments-put", "client attachments put -h"),
+        ("help-client-attachments-get", "client attachments get -h"),
+        ("help-client-attachments-list", "client attachments list -h"),
+        ("help-client-attachments-delete", "client attachments delete -h"),
+        ("help-client-attachments-delete-all", "client attachments delete-all -h"),
+        ("help-namespace", "ns"),
+        ("help-namespace-get", "namespace get -h"),
+        ("help-namespace-set-query", "namespace set query -h"),
     ] {
         let args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
         let command =
             resolve(&Inputs { args: &args, env: &|_| None, read_file: &|_| panic!("help reads no file") });
         match command {
-            Ok(Command::Help(text)) => {
+            Ok(Command::Print(text)) => {
                 assert_golden(&manifest().join(format!("tests/golden/{name}.txt")), &text)
             }
             other => panic!("{words}: {other:?}"),

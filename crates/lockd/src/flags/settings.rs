@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ClientSettings;
+
 /// Raw values. `Default` is empty, not the product's defaults: those stand in the flag tables and are applied first.
 #[derive(Debug, Default, Clone)]
 pub struct Settings {
@@ -25,7 +27,10 @@ pub struct Settings {
     pub max_ttl: Duration,
     pub acquire_block: Duration,
     pub commit_max_ops: i64,
+    pub queue_max_consumers: i64,
+    pub tc_decision_retention: Duration,
     pub data_dir: Option<PathBuf>,
     pub version_only: bool,
     pub semver_only: bool,
+    pub client: ClientSettings,
 }
