@@ -221,8 +221,10 @@ impl LeaseSession {
         let mut call = Call::post(self.client(), "/v1/mutate");
         call.lease(self.lease()).json(&Request { mutations });
         let is_automatic = self.conditions(&mut call, options);
-        // The ETag makes sure that a repeated request is not applied to its own result.
-        if !is_automatic || self.view().condition == Seen::Unknown {
+        // The ETag makes sure that a repeated request is not applied to its own result. After an earlier call of unknown
+        // outcome a mismatch would prove nothing: it could be that call's work.
+        let is_doubtful = self.view().staged.possible;
+        if !is_automatic || is_doubtful || self.view().condition == Seen::Unknown {
             call.repeat = Repeat::Never;
         }
         match self.stage(call, true).await {
