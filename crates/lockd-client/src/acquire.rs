@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::answered::Answer;
 use crate::body::Payload;
-use crate::call::{Answer, Call, Repeat};
+use crate::call::{Call, Repeat};
 use crate::client::Client;
 use crate::courier::is_retryable;
 use crate::error::{Error, Refusal, Result};
@@ -132,13 +133,15 @@ impl Client {
         ttl_seconds: u64,
         until: Option<Instant>,
     ) -> Call {
-        let mut call = Call::post(self, "/v1/acquire");
+        let mut call = Call::post("/v1/acquire");
         call.header("content-type", "application/json");
-        call.patience = match options.wait {
-            Wait::No => call.patience,
-            Wait::Forever => None,
-            Wait::AtMost(longest) => longest.checked_add(self.inner.timeout + Duration::from_secs(1)),
-        };
+        match options.wait {
+            Wait::No => {}
+            Wait::Forever => drop(call.answer_within(None)),
+            Wait::AtMost(longest) => {
+                call.answer_within(longest.checked_add(self.inner.timeout + Duration::from_secs(1)));
+            }
+        }
         if options.if_not_exists {
             // The echo of an attempt that was carried out would be "already exists".
             call.repeat = Repeat::Never;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
 /// How much of a reader goes into one piece.
@@ -42,9 +43,39 @@ impl Body {
         Body(Content::Reader { reader: Box::pin(reader), length: None })
     }
 
+    /// Streams the pieces that come out of a channel, until its sender is dropped. A piece that is an error cuts the call off,
+    /// so that the server keeps nothing of it.
+    pub fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Body {
+        Body::reader(Pieces { pieces, rest: Bytes::new() })
+    }
+
     /// Streams exactly this many bytes, and tells the server in advance. The upload fails if the reader ends before.
     pub fn reader_of_length(reader: impl AsyncRead + Send + 'static, length: u64) -> Body {
         Body(Content::Reader { reader: Box::pin(reader), length: Some(length) })
+    }
+}
+
+/// A channel as a reader.
+struct Pieces {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    rest: Bytes,
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() {
+            match ready!(self.pieces.poll_recv(context)) {
+                Some(piece) => self.rest = piece?,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let room = buffer.remaining().min(self.rest.len());
+        buffer.put_slice(&self.rest.split_to(room));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -85,6 +116,17 @@ impl From<&'static str> for Body {
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Self {
         Bytes::from_static(bytes).into()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Payload::Nothing => f.write_str("Nothing"),
+            Payload::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Payload::Made(_) => f.write_str("Made"),
+            Payload::Reader(_) => f.write_str("Reader"),
+        }
     }
 }
 

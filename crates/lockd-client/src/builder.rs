@@ -1,9 +1,12 @@
 //! Making a client: servers, timeouts, names.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use lockd_wire::Namespace;
+use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::correlation;
@@ -17,6 +20,29 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// With several servers it pays to turn to the next one soon.
 const TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(3);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One attempt at a call, as [observers](ClientBuilder::observe) see it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The HTTP method.
+    pub method: String,
+    /// The server, the path and the query.
+    pub url: String,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// How long it took, without the reading of a streamed body.
+    pub duration: Duration,
+}
+
+#[derive(Clone)]
+pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&Attempt) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
 
 /// The settings of a [`Client`].
 ///
@@ -43,6 +69,7 @@ pub struct ClientBuilder {
     keepalive_timeout: Option<Duration>,
     release_timeout: Option<Duration>,
     retry: Option<RetryPolicy>,
+    observer: Option<Observer>,
 }
 
 impl ClientBuilder {
@@ -103,6 +130,20 @@ impl ClientBuilder {
         self
     }
 
+    /// Calls this after every attempt at every call: for a log of requests, or for metrics. It must not block.
+    ///
+    /// ```
+    /// let client = lockd_client::Client::builder()
+    ///     .endpoint("http://127.0.0.1:9341")
+    ///     .observe(|attempt| eprintln!("{} {} {:?} {:?}", attempt.method, attempt.url, attempt.status, attempt.duration))
+    ///     .build()?;
+    /// # Ok::<_, lockd_client::Error>(())
+    /// ```
+    pub fn observe(mut self, observer: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer(Arc::new(observer)));
+        self
+    }
+
     /// Makes the client. It connects when it is used.
     pub fn build(self) -> Result<Client> {
         let endpoints = Endpoint::parse_list(&self.endpoints.join(","))?;
@@ -113,14 +154,17 @@ impl ClientBuilder {
         let timeout = positive("timeout", self.timeout)?.unwrap_or(default);
         let keepalive_timeout = positive("keepalive timeout", self.keepalive_timeout)?;
         let release_timeout = positive("release timeout", self.release_timeout)?;
-        let inner = Courier::new(
-            endpoints.into_iter().map(Server::new).collect(),
-            self.retry.unwrap_or_default(),
+        let inner = Courier {
+            draining: watch::Sender::new(vec![false; endpoints.len()]),
+            servers: endpoints.into_iter().map(Server::new).collect(),
+            preferred: AtomicUsize::new(0),
+            retry: self.retry.unwrap_or_default(),
             timeout,
-            keepalive_timeout.unwrap_or(SHORT_TIMEOUT.min(timeout)),
-            release_timeout.unwrap_or(timeout),
-            self.owner.unwrap_or_else(machine_and_process),
-        );
+            keepalive_timeout: keepalive_timeout.unwrap_or(SHORT_TIMEOUT.min(timeout)),
+            release_timeout: release_timeout.unwrap_or(timeout),
+            owner: self.owner.unwrap_or_else(machine_and_process),
+            observer: self.observer,
+        };
         Ok(Client { inner: Arc::new(inner), namespace, correlation_id })
     }
 }

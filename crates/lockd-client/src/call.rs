@@ -1,24 +1,23 @@
 //! One call of the API: what it sends, and whether it may be sent twice.
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use lockd_wire::header;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::Duration;
 
-use crate::body::{Outgoing, Payload};
+#[cfg(doc)]
+use crate::answered::Answer;
+use crate::body::{Body, Outgoing, Payload};
+#[cfg(doc)]
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result};
 use crate::lease::Lease;
 use crate::retry::RetryPolicy;
-use crate::stream::ByteStream;
 
-/// What may be done when nobody knows whether a server has carried out an attempt.
+/// What may be done when nobody knows whether a server has carried out a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub enum Repeat {
     /// Send it again: a second time changes nothing.
     Freely,
     /// Give up. Such a call does not use connections that may have gone stale, either.
@@ -32,8 +31,32 @@ pub(crate) enum Reading {
     Stream,
 }
 
-/// A call, ready to be sent as often as it takes.
-pub(crate) struct Call {
+/// How long a server may be silent before it begins to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Usual,
+    AtMost(Duration),
+    /// For as long as the connection lives.
+    Forever,
+}
+
+/// One call of the HTTP API, for what the rest of this crate does not offer: every other method is built on it.
+///
+/// [`Client::send`] brings it to a server, with the retries, the turning to other servers and the correlation id that all
+/// calls have.
+///
+/// ```no_run
+/// # async fn example(client: &lockd_client::Client) -> lockd_client::Result<()> {
+/// use lockd_client::Call;
+///
+/// let mut call = Call::get("/v1/describe");
+/// call.query("key", "jobs/nightly").query("namespace", client.namespace());
+/// let answer = client.send(call).await?;
+/// println!("{} {}", answer.status(), answer.json::<serde_json::Value>()?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Call {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     /// What follows the question mark, encoded.
@@ -42,16 +65,17 @@ pub(crate) struct Call {
     pub(crate) payload: Payload,
     pub(crate) repeat: Repeat,
     pub(crate) reading: Reading,
-    pub(crate) retry: RetryPolicy,
-    /// How long a server may be silent: `None` waits for as long as the connection lives.
-    pub(crate) patience: Option<Duration>,
-    /// How long it may take to get a connection, and to read an answer that has begun.
-    pub(crate) short_patience: Duration,
+    /// That of the client, if there is none.
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) patience: Patience,
+    /// How long it may take to get a connection, and to read more of an answer that has begun, if not as long as usual.
+    pub(crate) short_patience: Option<Duration>,
 }
 
 impl Call {
-    pub(crate) fn new(client: &Client, method: Method, path: &'static str) -> Call {
-        let mut call = Call {
+    /// A call without a body that bears repetition.
+    pub fn new(method: Method, path: &'static str) -> Call {
+        Call {
             method,
             path,
             query: String::new(),
@@ -59,49 +83,95 @@ impl Call {
             payload: Payload::Nothing,
             repeat: Repeat::Freely,
             reading: Reading::Whole,
-            retry: client.inner.retry,
-            patience: Some(client.inner.timeout),
-            short_patience: client.inner.timeout,
-        };
-        let id = client.correlation_id.as_deref().map_or_else(crate::correlation::fresh, str::to_owned);
-        call.header(header::CORRELATION_ID, &id);
-        call
+            retry: None,
+            patience: Patience::Usual,
+            short_patience: None,
+        }
     }
 
-    pub(crate) fn post(client: &Client, path: &'static str) -> Call {
-        Call::new(client, Method::POST, path)
+    /// The same with POST.
+    pub fn post(path: &'static str) -> Call {
+        Call::new(Method::POST, path)
     }
 
-    pub(crate) fn get(client: &Client, path: &'static str) -> Call {
-        Call::new(client, Method::GET, path)
+    /// The same with GET.
+    pub fn get(path: &'static str) -> Call {
+        Call::new(Method::GET, path)
     }
 
-    pub(crate) fn param(&mut self, name: &str, value: &str) -> &mut Self {
+    /// Adds a parameter of the query.
+    pub fn query(&mut self, name: &str, value: &str) -> &mut Self {
         if !self.query.is_empty() {
             self.query.push('&');
         }
-        self.query.push_str(name);
+        self.query.extend(form_urlencoded::byte_serialize(name.as_bytes()));
         self.query.push('=');
         self.query.extend(form_urlencoded::byte_serialize(value.as_bytes()));
         self
     }
 
-    /// Sets a header. A value that no header can carry is left out, so that the server says what is missing.
-    pub(crate) fn header(&mut self, name: &'static str, value: &str) -> &mut Self {
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            self.headers.insert(HeaderName::from_static(name), value);
+    /// Sets a header. What no header can carry is left out, so that the server says what is missing.
+    pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            self.headers.insert(name, value);
         }
         self
     }
 
-    pub(crate) fn json(&mut self, body: &impl Serialize) -> &mut Self {
-        // Maps with odd keys are what serde_json refuses, and our requests have none.
+    /// Sends these bytes, or what this reader yields. With a reader the call [is not repeated](Repeat::Never) once a server
+    /// has seen any of it, and it is cut off if the reader fails.
+    pub fn body(&mut self, body: impl Into<Body>) -> &mut Self {
+        self.payload = body.into().into();
+        if self.payload.is_reader() {
+            self.repeat = Repeat::Never;
+        }
+        self
+    }
+
+    /// Sends this value as JSON. What has no JSON form, such as a map with odd keys, is sent as nothing, so that the server
+    /// says what is missing.
+    pub fn json(&mut self, body: &impl Serialize) -> &mut Self {
         self.payload = Payload::Bytes(serde_json::to_vec(body).unwrap_or_default().into());
         self.header("content-type", "application/json")
     }
 
+    /// Whether the call bears repetition. It does unless told otherwise.
+    pub fn repeat(&mut self, repeat: Repeat) -> &mut Self {
+        self.repeat = repeat;
+        self
+    }
+
+    /// How persistent this call is, instead of what the [client](crate::ClientBuilder::retry) is.
+    pub fn retry(&mut self, retry: RetryPolicy) -> &mut Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// How long a server may be silent in one attempt, instead of the [client's timeout](crate::ClientBuilder::timeout).
+    pub fn timeout(&mut self, patience: Duration) -> &mut Self {
+        self.patience = Patience::AtMost(patience);
+        self.short_patience = Some(patience);
+        self
+    }
+
+    /// How long a server may take to begin its answer, or `None` for as long as the connection lives: for calls that wait
+    /// for something. Getting the connection and reading the answer have the usual time.
+    pub fn answer_within(&mut self, patience: Option<Duration>) -> &mut Self {
+        self.patience = patience.map_or(Patience::Forever, Patience::AtMost);
+        self
+    }
+
+    /// Returns when the head of a good answer is there, and leaves its body to be [read](Answer::into_body). Without this a
+    /// body that breaks off is part of the attempt.
+    pub fn streaming(&mut self) -> &mut Self {
+        self.reading = Reading::Stream;
+        self
+    }
+
     pub(crate) fn key(&mut self, namespace: &str, key: &str) -> &mut Self {
-        self.param("key", key).param("namespace", namespace)
+        self.query("key", key).query("namespace", namespace)
     }
 
     /// Names the key and proves the lease on it.
@@ -122,19 +192,17 @@ impl Call {
         self.header(header::FENCING_TOKEN, &lease.fencing_token.to_string())
     }
 
-    pub(crate) fn timeout(&mut self, patience: Duration) -> &mut Self {
-        self.patience = Some(patience);
-        self.short_patience = patience;
-        self
+    /// The path and the query.
+    pub(crate) fn target(&self) -> String {
+        match self.query.is_empty() {
+            true => self.path.to_owned(),
+            false => format!("{}?{}", self.path, self.query),
+        }
     }
 
     /// The request of one attempt.
     pub(crate) fn request(&self, endpoint: &Endpoint, body: Outgoing) -> Request<Outgoing> {
-        let mut target = format!("{}{}", endpoint.prefix(), self.path);
-        if !self.query.is_empty() {
-            target.push('?');
-            target.push_str(&self.query);
-        }
+        let target = format!("{}{}", endpoint.prefix(), self.target());
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         if let Ok(uri) = target.parse() {
@@ -145,59 +213,5 @@ impl Call {
             request.headers_mut().insert(HOST, host);
         }
         request
-    }
-}
-
-/// A good answer.
-pub(crate) struct Answer {
-    pub(crate) endpoint: Endpoint,
-    /// Its place among the servers of the client.
-    pub(crate) server: usize,
-    pub(crate) path: &'static str,
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) content: AnswerContent,
-    /// An earlier attempt broke off and may have been carried out as well.
-    pub(crate) repeated: bool,
-}
-
-pub(crate) enum AnswerContent {
-    Whole(Bytes),
-    Stream(Box<ByteStream>),
-}
-
-impl Answer {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        let AnswerContent::Whole(bytes) = &self.content else { return Err(self.odd("a stream")) };
-        serde_json::from_slice(bytes).map_err(|error| self.odd(error))
-    }
-
-    pub(crate) fn stream(self) -> Result<ByteStream> {
-        match self.content {
-            AnswerContent::Stream(stream) => Ok(*stream),
-            AnswerContent::Whole(_) => Err(self.odd("no stream")),
-        }
-    }
-
-    /// A header, if it is there and text.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok().map(str::trim)
-    }
-
-    pub(crate) fn number(&self, name: &str) -> Option<i64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// The `ETag` without quotes.
-    pub(crate) fn etag(&self) -> Option<String> {
-        self.text("etag").map(|etag| etag.trim_matches('"').to_owned()).filter(|etag| !etag.is_empty())
-    }
-
-    pub(crate) fn odd(&self, reason: impl std::fmt::Display) -> Error {
-        Error::UnexpectedAnswer {
-            endpoint: self.endpoint.clone(),
-            path: self.path,
-            reason: reason.to_string(),
-        }
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Description, Versioned};
+use crate::answered::Answer;
 use crate::attachment::{Attachment, AttachmentSelector};
 use crate::builder::{ClientBuilder, checked_correlation_id, checked_namespace};
-use crate::call::{Answer, Call, Reading};
+use crate::call::Call;
 use crate::courier::Courier;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
@@ -108,7 +108,7 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn describe(&self, key: &str) -> Result<Description> {
-        let mut call = Call::get(self, "/v1/describe");
+        let mut call = Call::get("/v1/describe");
         call.key(&self.namespace, key);
         self.send(call).await?.json()
     }
@@ -123,8 +123,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Versioned<T>>> {
-        let mut call = Call::get(self, "/v1/get");
-        call.key(&self.namespace, key).param("public", "1");
+        let mut call = Call::get("/v1/get");
+        call.key(&self.namespace, key).query("public", "1");
         let answer = self.send(call).await?;
         versioned(key, &answer)
     }
@@ -139,9 +139,9 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn read_stream(&self, key: &str) -> Result<Option<StateStream>> {
-        let mut call = Call::get(self, "/v1/get");
-        call.key(&self.namespace, key).param("public", "1");
-        call.reading = Reading::Stream;
+        let mut call = Call::get("/v1/get");
+        call.key(&self.namespace, key).query("public", "1");
+        call.streaming();
         state_stream(key, self.send(call).await?)
     }
 
@@ -155,8 +155,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn list_attachments(&self, key: &str) -> Result<Vec<Attachment>> {
-        let mut call = Call::get(self, "/v1/attachments");
-        call.key(&self.namespace, key).param("public", "1");
+        let mut call = Call::get("/v1/attachments");
+        call.key(&self.namespace, key).query("public", "1");
         attachments(&self.send(call).await?)
     }
 
@@ -173,10 +173,10 @@ impl Client {
         which: impl Into<AttachmentSelector>,
     ) -> Result<AttachmentStream> {
         let which = which.into();
-        let mut call = Call::get(self, "/v1/attachment");
-        call.key(&self.namespace, key).param("public", "1");
+        let mut call = Call::get("/v1/attachment");
+        call.key(&self.namespace, key).query("public", "1");
         select(&mut call, &which);
-        call.reading = Reading::Stream;
+        call.streaming();
         attachment_stream(&which, self.send(call).await?)
     }
 
@@ -188,8 +188,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn namespace_settings(&self) -> Result<NamespaceSettings> {
-        let mut call = Call::get(self, "/v1/namespace");
-        call.param("namespace", &self.namespace);
+        let mut call = Call::get("/v1/namespace");
+        call.query("namespace", &self.namespace);
         namespace_settings(&self.send(call).await?)
     }
 
@@ -213,8 +213,8 @@ impl Client {
             #[serde(skip_serializing_if = "Option::is_none")]
             fallback_engine: Option<&'a str>,
         }
-        let mut call = Call::post(self, "/v1/namespace");
-        call.param("namespace", &self.namespace);
+        let mut call = Call::post("/v1/namespace");
+        call.query("namespace", &self.namespace);
         let query = Engines {
             preferred_engine: change.preferred_engine.as_deref(),
             fallback_engine: change.fallback_engine.as_deref(),
@@ -234,10 +234,24 @@ impl Client {
     /// # }
     /// ```
     pub async fn check_health(&self) -> Result<()> {
-        self.send(Call::new(self, Method::GET, "/healthz")).await.map(drop)
+        self.send(Call::get("/healthz")).await.map(drop)
     }
 
-    pub(crate) async fn send(&self, call: Call) -> Result<Answer> {
+    /// Brings a [`Call`] to a server that answers it, as the retry policy says. Only 200 and 204 are good answers.
+    ///
+    /// ```no_run
+    /// # async fn example(client: &lockd_client::Client) -> lockd_client::Result<()> {
+    /// use lockd_client::Call;
+    ///
+    /// let answer = client.send(Call::get("/readyz")).await?;
+    /// println!("{} says {}", answer.endpoint(), answer.status());
+    /// # Ok(()) }
+    /// ```
+    pub async fn send(&self, mut call: Call) -> Result<Answer> {
+        if !call.headers.contains_key(lockd_wire::header::CORRELATION_ID) {
+            let id = self.correlation_id.as_deref().map_or_else(crate::correlation::fresh, str::to_owned);
+            call.header(lockd_wire::header::CORRELATION_ID, &id);
+        }
         self.inner.send(call).await
     }
 }
@@ -256,11 +270,8 @@ pub(crate) fn versioned<T: DeserializeOwned>(key: &str, answer: &Answer) -> Resu
     if answer.status == 204 {
         return Ok(None);
     }
-    let crate::call::AnswerContent::Whole(bytes) = &answer.content else {
-        return Err(answer.odd("a stream"));
-    };
-    let value =
-        serde_json::from_slice(bytes).map_err(|source| Error::Undecodable { key: key.to_owned(), source })?;
+    let value = serde_json::from_slice(answer.bytes()?)
+        .map_err(|source| Error::Undecodable { key: key.to_owned(), source })?;
     let (version, etag) = identity(answer)?;
     Ok(Some(Versioned { value, version, etag }))
 }
@@ -279,7 +290,7 @@ pub(crate) fn state_stream(key: &str, answer: Answer) -> Result<Option<StateStre
     }
     let (version, etag) = identity(&answer)?;
     let length = answer.number("content-length").and_then(|length| u64::try_from(length).ok());
-    Ok(Some(StateStream { key: key.to_owned(), version, etag, length, stream: answer.stream()? }))
+    Ok(Some(StateStream { key: key.to_owned(), version, etag, length, stream: answer.into_body() }))
 }
 
 pub(crate) fn attachments(answer: &Answer) -> Result<Vec<Attachment>> {
@@ -294,19 +305,19 @@ pub(crate) fn attachments(answer: &Answer) -> Result<Vec<Attachment>> {
 
 pub(crate) fn select(call: &mut Call, which: &AttachmentSelector) {
     if let Some(name) = &which.name {
-        call.param("name", name);
+        call.query("name", name);
     }
     if let Some(id) = &which.id {
-        call.param("id", id);
+        call.query("id", id);
     }
 }
 
 pub(crate) fn attachment_stream(which: &AttachmentSelector, answer: Answer) -> Result<AttachmentStream> {
     use lockd_wire::header;
-    let text = |name: &str| answer.text(name).unwrap_or_default().to_owned();
+    let text = |name: &str| answer.header(name).unwrap_or_default().to_owned();
     let number = |name: &str| answer.number(name).unwrap_or_default();
     // A name that no header can carry is left out; then it is the one that was asked for.
-    let name = answer.text(header::ATTACHMENT_NAME).map(str::to_owned).or_else(|| which.name.clone());
+    let name = answer.header(header::ATTACHMENT_NAME).map(str::to_owned).or_else(|| which.name.clone());
     let attachment = Attachment {
         id: text(header::ATTACHMENT_ID),
         name: name.unwrap_or_default(),
@@ -316,7 +327,7 @@ pub(crate) fn attachment_stream(which: &AttachmentSelector, answer: Answer) -> R
         created_at_unix: number(header::ATTACHMENT_CREATED_AT),
         updated_at_unix: number(header::ATTACHMENT_UPDATED_AT),
     };
-    Ok(AttachmentStream { attachment, stream: answer.stream()? })
+    Ok(AttachmentStream { attachment, stream: answer.into_body() })
 }
 
 fn namespace_settings(answer: &Answer) -> Result<NamespaceSettings> {

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::call::{Answer, AnswerContent, Call, Repeat};
-use crate::error::{Error, Refusal, Result};
+use crate::answered::{Answer, AnswerBody, Content};
+use crate::builder::{Attempt, Observer};
+use crate::call::{Call, Repeat};
+use crate::error::{Cause, Error, Refusal, Result, Unreachable};
 use crate::exchange::{Failure, Response, Server};
 use crate::retry::RetryPolicy;
 
@@ -15,7 +17,7 @@ use crate::retry::RetryPolicy;
 pub(crate) struct Courier {
     pub(crate) servers: Vec<Server>,
     /// The server that answered last.
-    preferred: AtomicUsize,
+    pub(crate) preferred: AtomicUsize,
     /// Which servers have announced their end: one flag each.
     pub(crate) draining: watch::Sender<Vec<bool>>,
     pub(crate) retry: RetryPolicy,
@@ -23,6 +25,7 @@ pub(crate) struct Courier {
     pub(crate) keepalive_timeout: Duration,
     pub(crate) release_timeout: Duration,
     pub(crate) owner: String,
+    pub(crate) observer: Option<Observer>,
 }
 
 /// What an attempt without success means for the next.
@@ -35,35 +38,41 @@ enum Next {
     Later,
 }
 
-impl Courier {
-    pub(crate) fn new(
-        servers: Vec<Server>,
-        retry: RetryPolicy,
-        timeout: Duration,
-        keepalive_timeout: Duration,
-        release_timeout: Duration,
-        owner: String,
-    ) -> Self {
-        let draining = watch::Sender::new(vec![false; servers.len()]);
-        let preferred = AtomicUsize::new(0);
-        Self { servers, preferred, draining, retry, timeout, keepalive_timeout, release_timeout, owner }
-    }
+/// What has happened to a call so far.
+#[derive(Default)]
+struct Course {
+    attempts: u32,
+    /// An attempt that failed may have been carried out all the same.
+    maybe_applied: bool,
+    hint: Option<Duration>,
+    /// What happened last at every server that did not answer.
+    causes: Vec<Cause>,
+    /// A passive server of this round.
+    passive: Option<Error>,
+}
 
+fn may_repeat(call: &Call, course: &Course) -> bool {
+    call.payload.is_ready() && (call.repeat == Repeat::Freely || !course.maybe_applied)
+}
+
+impl Courier {
     /// Sends the call until it is answered or refused, or the retry policy gives up.
     pub(crate) async fn send(&self, mut call: Call) -> Result<Answer> {
         let begun = Instant::now();
+        let retry = call.retry.unwrap_or(self.retry);
         let mut place = self.preferred.load(Ordering::Relaxed);
-        // Whether an attempt that failed may have been carried out all the same.
-        let mut maybe_applied = false;
-        let mut hint = None;
-        let (mut attempts, mut pauses, mut passed_over) = (0, 0, 0);
+        let mut course = Course::default();
+        let (mut pauses, mut passed_over) = (0, 0);
         loop {
             let server = &self.servers[place];
-            attempts += 1;
-            let (error, next) = match server.attempt(&mut call).await {
+            course.attempts += 1;
+            let tried = Instant::now();
+            let attempt = server.attempt(&mut call, self.timeout).await;
+            self.observe(server, &call, tried, &attempt);
+            let (error, next) = match attempt {
                 Ok(response) => {
                     self.note_draining(place, &response);
-                    match self.judge(place, &call, response, &mut maybe_applied, &mut hint) {
+                    match self.judge(place, &call, response, &mut course) {
                         Ok(answer) => {
                             self.preferred.store(place, Ordering::Relaxed);
                             return Ok(answer);
@@ -71,9 +80,9 @@ impl Courier {
                         Err(judged) => judged,
                     }
                 }
-                Err(failure) => judge_failure(failure, server, &call, attempts, &mut maybe_applied),
+                Err(failure) => judge_failure(failure, server, &call, &mut course),
             };
-            tracing::debug!(path = call.path, endpoint = %server.endpoint, attempts, %error, "attempt failed");
+            tracing::debug!(path = call.path, endpoint = %server.endpoint, attempts = course.attempts, %error, "attempt failed");
             match next {
                 Next::Fail => return Err(error),
                 Next::Elsewhere => {
@@ -83,15 +92,30 @@ impl Courier {
                 Next::Later => passed_over = self.servers.len(),
             }
             if passed_over >= self.servers.len() {
-                let pause = call.retry.pause(pauses, hint.take());
-                if pauses >= call.retry.retries || begun.elapsed() + pause > call.retry.give_up_after {
-                    return Err(error);
+                let pause = retry.pause(pauses, course.hint.take());
+                if pauses >= retry.retries || begun.elapsed() + pause > retry.give_up_after {
+                    return Err(match (error, course.passive) {
+                        // That a server is there but passive says more than that another is not there.
+                        (Error::Unreachable(_), Some(passive)) => passive,
+                        (error, _) => error,
+                    });
                 }
                 sleep(pause).await;
                 pauses += 1;
                 passed_over = 0;
+                course.passive = None;
             }
         }
+    }
+
+    fn observe(&self, server: &Server, call: &Call, begun: Instant, attempt: &Result<Response, Failure>) {
+        let Some(observer) = &self.observer else { return };
+        observer.0(&Attempt {
+            method: call.method.as_str().to_owned(),
+            url: format!("{}{}", server.endpoint, call.target()),
+            status: attempt.as_ref().ok().map(|response| response.status),
+            duration: begun.elapsed(),
+        });
     }
 
     fn judge(
@@ -99,14 +123,13 @@ impl Courier {
         place: usize,
         call: &Call,
         response: Response,
-        maybe_applied: &mut bool,
-        hint: &mut Option<Duration>,
+        course: &mut Course,
     ) -> Result<Answer, (Error, Next)> {
         let Response { status, headers, content } = response;
         let endpoint = self.servers[place].endpoint.clone();
         let body = match content {
             content if matches!(status, 200 | 204) => {
-                let repeated = *maybe_applied;
+                let repeated = course.maybe_applied;
                 return Ok(Answer {
                     endpoint,
                     server: place,
@@ -117,21 +140,24 @@ impl Courier {
                     repeated,
                 });
             }
-            AnswerContent::Whole(body) => body,
-            AnswerContent::Stream(_) => bytes::Bytes::new(),
+            AnswerBody(Content::Whole(body)) => body,
+            AnswerBody(Content::Stream(_)) => bytes::Bytes::new(),
         };
         let mut refusal = Refusal::read(status, &headers, &body);
         let is_passive = status == 503 && (refusal.code == "node_passive" || body.is_empty());
         // A server that has an error of its own, or stands before one that has, may have done the work before.
-        *maybe_applied |= status >= 500 && !matches!(status, 501 | 503);
-        refusal.maybe_applied = *maybe_applied;
-        *hint = (*hint).max(refusal.retry_after);
-        let again = call.payload.is_ready() && (call.repeat == Repeat::Freely || !*maybe_applied);
+        course.maybe_applied |= status >= 500 && !matches!(status, 501 | 503);
+        refusal.maybe_applied = course.maybe_applied;
+        course.hint = course.hint.max(refusal.retry_after);
+        let again = may_repeat(call, course);
         let next = match is_retryable(&refusal) {
             true if again && is_passive => Next::Elsewhere,
             true if again => Next::Later,
             _ => Next::Fail,
         };
+        if is_passive {
+            course.passive = Some(Error::Refused(Box::new(refusal.clone())));
+        }
         Err((Error::Refused(Box::new(refusal)), next))
     }
 
@@ -155,25 +181,23 @@ pub(crate) fn is_retryable(refusal: &Refusal) -> bool {
     }
 }
 
-fn judge_failure(
-    failure: Failure,
-    server: &Server,
-    call: &Call,
-    attempts: u32,
-    maybe_applied: &mut bool,
-) -> (Error, Next) {
-    *maybe_applied |= matches!(failure, Failure::Broken(_) | Failure::Silent(_));
-    let (path, endpoint, maybe) = (call.path, server.endpoint.clone(), *maybe_applied);
-    let error = match failure {
-        Failure::Source(source) => return (Error::Source { path, source }, Next::Fail),
-        Failure::NotSent(reason) | Failure::Broken(reason) => {
-            Error::Unreachable { endpoint, path, attempts, reason, maybe_applied: maybe }
-        }
-        Failure::Silent(patience) => {
-            Error::TimedOut { endpoint, path, attempts, patience, maybe_applied: maybe }
-        }
+fn judge_failure(failure: Failure, server: &Server, call: &Call, course: &mut Course) -> (Error, Next) {
+    course.maybe_applied |= matches!(failure, Failure::Broken(_) | Failure::Silent(_));
+    let timed_out = matches!(failure, Failure::Silent(_));
+    let reason = match failure {
+        Failure::Source(source) => return (Error::Source { path: call.path, source }, Next::Fail),
+        Failure::NotSent(reason) | Failure::Broken(reason) => reason,
+        Failure::Silent(patience) => format!("no answer within {patience:?}"),
     };
-    match call.payload.is_ready() && (call.repeat == Repeat::Freely || !maybe) {
+    course.causes.retain(|cause| cause.endpoint != server.endpoint);
+    course.causes.push(Cause { endpoint: server.endpoint.clone(), reason, timed_out });
+    let error = Error::Unreachable(Box::new(Unreachable {
+        path: call.path,
+        attempts: course.attempts,
+        causes: course.causes.clone(),
+        maybe_applied: course.maybe_applied,
+    }));
+    match may_repeat(call, course) {
         true => (error, Next::Elsewhere),
         false => (error, Next::Fail),
     }

@@ -54,34 +54,9 @@ pub enum Error {
         /// The key that was leased.
         key: String,
     },
-    /// No server could be reached, or the connection broke.
-    #[error("cannot call {path} at {endpoint} ({attempts} attempts): {reason}{}", applied(*maybe_applied))]
-    Unreachable {
-        /// The server that was tried last.
-        endpoint: Endpoint,
-        /// The path of the call.
-        path: &'static str,
-        /// How often it was tried, over all servers.
-        attempts: u32,
-        /// What happened at the last attempt.
-        reason: String,
-        /// Whether a server may have carried out the call nevertheless.
-        maybe_applied: bool,
-    },
-    /// A server accepted the call and then said nothing, or stopped in the middle.
-    #[error("no answer to {path} from {endpoint} within {patience:?} ({attempts} attempts){}", applied(*maybe_applied))]
-    TimedOut {
-        /// The server that was tried last.
-        endpoint: Endpoint,
-        /// The path of the call.
-        path: &'static str,
-        /// How often it was tried, over all servers.
-        attempts: u32,
-        /// How long the silence lasted.
-        patience: Duration,
-        /// Whether a server may have carried out the call nevertheless.
-        maybe_applied: bool,
-    },
+    /// No server has answered: none could be reached, connections broke, or there was silence.
+    #[error(transparent)]
+    Unreachable(Box<Unreachable>),
     /// The address of a server is not one.
     #[error("{text:?} is not the address of a server: {reason}")]
     InvalidEndpoint {
@@ -136,13 +111,6 @@ pub enum Error {
         /// How it failed.
         source: std::io::Error,
     },
-}
-
-fn applied(maybe: bool) -> &'static str {
-    match maybe {
-        true => "; it may have been carried out nevertheless",
-        false => "",
-    }
 }
 
 impl Error {
@@ -204,14 +172,54 @@ impl Error {
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
             Error::OutcomeUnknown { .. } => true,
-            Error::Unreachable { maybe_applied, .. } | Error::TimedOut { maybe_applied, .. } => {
-                *maybe_applied
-            }
+            Error::Unreachable(unreachable) => unreachable.maybe_applied,
             Error::Refused(refusal) => refusal.maybe_applied,
             _ => false,
         }
     }
 }
+
+/// How every server failed to answer a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// The path of the call.
+    pub path: &'static str,
+    /// How often it was tried, over all servers.
+    pub attempts: u32,
+    /// What happened last at every server that was tried, in this order. There is at least one.
+    pub causes: Vec<Cause>,
+    /// Whether a server may have carried out the call nevertheless.
+    pub maybe_applied: bool,
+}
+
+/// How one server failed to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// What happened.
+    pub reason: String,
+    /// It took the call, and then there was silence for too long.
+    pub timed_out: bool,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer to {} ({} attempts)", self.path, self.attempts)?;
+        for (place, cause) in self.causes.iter().enumerate() {
+            let before = if place == 0 { ": " } else { "; " };
+            write!(f, "{before}{}: {}", cause.endpoint, cause.reason)?;
+        }
+        match self.maybe_applied {
+            true => f.write_str("; it may have been carried out nevertheless"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Unreachable {}
 
 /// What a server said when it refused a call.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use crate::answered::{AnswerBody, Content};
 use crate::body::Progress;
-use crate::call::{AnswerContent, Call, Reading, Repeat};
+use crate::call::{Call, Patience, Reading, Repeat};
 use crate::connection::{Connection, Pool};
 use crate::endpoint::Endpoint;
 use crate::stream::{ByteStream, chain};
@@ -26,7 +27,7 @@ pub(crate) struct Server {
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    pub(crate) content: AnswerContent,
+    pub(crate) content: AnswerBody,
 }
 
 /// Why there is no answer.
@@ -46,8 +47,13 @@ impl Server {
         Self { endpoint, pool: Arc::default() }
     }
 
-    pub(crate) async fn attempt(&self, call: &mut Call) -> Result<Response, Failure> {
-        let (patience, reading) = (call.short_patience, call.reading);
+    pub(crate) async fn attempt(&self, call: &mut Call, usual: Duration) -> Result<Response, Failure> {
+        let (patience, reading) = (call.short_patience.unwrap_or(usual), call.reading);
+        let until_answer = match call.patience {
+            Patience::Usual => Some(usual),
+            Patience::AtMost(patience) => Some(patience),
+            Patience::Forever => None,
+        };
         let may_be_stale = call.repeat == Repeat::Freely && !call.payload.is_reader();
         let mut connection = match may_be_stale {
             true => self.connection(patience).await?,
@@ -60,7 +66,7 @@ impl Server {
         let mut request = call.request(&self.endpoint, body);
         loop {
             let answered = connection.sender.try_send_request(request);
-            let mut trouble = match within(call.patience, &progress, answered).await {
+            let mut trouble = match within(until_answer, &progress, answered).await {
                 Err(silence) => return Err(Failure::Silent(silence)),
                 Ok(Ok(response)) => {
                     return self.read((reading, patience), response, connection, progress).await;
@@ -114,16 +120,16 @@ impl Server {
         let status = head.status.as_u16();
         let stream = ByteStream::new(body, connection, self.pool.clone(), progress, patience);
         let content = match (reading, status) {
-            (Reading::Stream, 200) => AnswerContent::Stream(Box::new(stream)),
+            (Reading::Stream, 200) => Content::Stream(Box::new(stream)),
             _ => match stream.collect(MOST_WHOLE).await {
-                Ok(bytes) => AnswerContent::Whole(bytes),
+                Ok(bytes) => Content::Whole(bytes),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     return Err(Failure::Silent(patience));
                 }
                 Err(error) => return Err(Failure::Broken(error.to_string())),
             },
         };
-        Ok(Response { status, headers: head.headers, content })
+        Ok(Response { status, headers: head.headers, content: AnswerBody(content) })
     }
 }
 

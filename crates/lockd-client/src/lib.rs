@@ -80,6 +80,7 @@
 
 mod acquire;
 mod answer;
+mod answered;
 mod attachment;
 mod body;
 mod builder;
@@ -104,12 +105,14 @@ mod vigil;
 pub use answer::{
     Description, Metadata, MetadataSet, Mutated, Outcome, Released, Removed, Renewed, Saved, Versioned,
 };
+pub use answered::{Answer, AnswerBody};
 pub use attachment::{Attached, Attachment, AttachmentSelector, Deleted, DeletedAll};
 pub use body::Body;
-pub use builder::ClientBuilder;
+pub use builder::{Attempt, ClientBuilder};
+pub use call::{Call, Repeat};
 pub use client::Client;
 pub use endpoint::{DEFAULT_PORT, Endpoint};
-pub use error::{Error, Loss, Refusal, Result};
+pub use error::{Cause, Error, Loss, Refusal, Result, Unreachable};
 pub use lease::{Lease, TxnId};
 pub use lockd_wire::ErrorCode;
 pub use namespace::{NamespaceChange, NamespaceSettings};

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
+use crate::answered::AnswerBody;
 use crate::attachment::Attachment;
 use crate::body::Progress;
 use crate::connection::{Connection, Pool};
@@ -53,13 +54,16 @@ impl ByteStream {
         }
     }
 
+    pub(crate) async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|context| self.poll_piece(context)).await
+    }
+
     /// Everything, unless it is more than `most` bytes.
     pub(crate) async fn collect(mut self, most: usize) -> io::Result<Bytes> {
         let mut whole = BytesMut::new();
-        while let Some(piece) = poll_fn(|context| self.poll_piece(context)).await? {
+        while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > most {
-                let why = format!("the answer exceeds {most} bytes");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+                return Err(too_long(most));
             }
             whole.extend_from_slice(&piece);
         }
@@ -130,6 +134,16 @@ impl AsyncRead for ByteStream {
     }
 }
 
+pub(crate) fn too_long(most: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("the answer exceeds {most} bytes"))
+}
+
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteStream").finish_non_exhaustive()
+    }
+}
+
 /// An error with all its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -160,7 +174,7 @@ pub struct StateStream {
     pub(crate) version: i64,
     pub(crate) etag: String,
     pub(crate) length: Option<u64>,
-    pub(crate) stream: ByteStream,
+    pub(crate) stream: AnswerBody,
 }
 
 impl StateStream {
@@ -226,7 +240,7 @@ impl fmt::Debug for StateStream {
 /// ```
 pub struct AttachmentStream {
     pub(crate) attachment: Attachment,
-    pub(crate) stream: ByteStream,
+    pub(crate) stream: AnswerBody,
 }
 
 impl AttachmentStream {

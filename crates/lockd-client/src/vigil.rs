@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use crate::answer::Renewed;
-use crate::call::{Answer, Call};
+use crate::answered::Answer;
+use crate::call::Call;
 use crate::client::Client;
 use crate::error::{Error, Loss, Result};
 use crate::lease::Lease;
@@ -214,7 +215,7 @@ impl Vigil {
         }
         let lease = &self.lease;
         let seconds = rounded_up(ttl);
-        let mut call = Call::post(&self.client, "/v1/keepalive");
+        let mut call = Call::post("/v1/keepalive");
         call.token(lease);
         call.timeout(self.client.inner.keepalive_timeout).json(&Request {
             namespace: &lease.namespace,
@@ -224,7 +225,7 @@ impl Vigil {
             ttl_seconds: seconds,
         });
         if let Some(retry) = retry {
-            call.retry = retry;
+            call.retry(retry);
         }
         let asked = Instant::now();
         let answer = match self.send(call).await {
@@ -281,7 +282,7 @@ impl Vigil {
 /// How long a lease lives for which `wished` seconds were asked: the server cuts long wishes short without saying so, but tells
 /// when the lease ends and what time it has. Its clock shows whole seconds, so one second less is no cut.
 pub(crate) fn granted_span(answer: &Answer, expires_at_unix: i64, wished: u64) -> Duration {
-    let now = answer.text("date").and_then(unix_seconds);
+    let now = answer.header("date").and_then(unix_seconds);
     let granted = now.map(|now| u64::try_from(expires_at_unix.saturating_sub(now)).unwrap_or(0));
     let granted = granted.filter(|granted| granted.saturating_add(1) < wished);
     Duration::from_secs(granted.unwrap_or(wished))

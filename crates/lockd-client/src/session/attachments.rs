@@ -3,7 +3,7 @@
 use super::LeaseSession;
 use crate::attachment::{Attached, Attachment, AttachmentSelector, Deleted, DeletedAll};
 use crate::body::{Body, Payload};
-use crate::call::{Call, Reading, Repeat};
+use crate::call::{Call, Repeat};
 use crate::client::{attachment_stream, attachments, select};
 use crate::error::Result;
 use crate::options::AttachOptions;
@@ -47,15 +47,15 @@ impl LeaseSession {
         options: &AttachOptions,
     ) -> Result<Attached> {
         let mut call = self.attachments_call(Method::POST, "/v1/attachments");
-        call.param("name", name);
+        call.query("name", name);
         if let Some(content_type) = &options.content_type {
-            call.param("content_type", content_type);
+            call.query("content_type", content_type);
         }
         if let Some(most) = options.max_bytes {
-            call.param("max_bytes", &most.to_string());
+            call.query("max_bytes", &most.to_string());
         }
         if options.prevent_overwrite {
-            call.param("prevent_overwrite", "1");
+            call.query("prevent_overwrite", "1");
         }
         call.payload = Payload::from(content.into());
         if call.payload.is_reader() || options.prevent_overwrite {
@@ -93,7 +93,7 @@ impl LeaseSession {
         let which = which.into();
         let mut call = self.attachments_call(Method::GET, "/v1/attachment");
         select(&mut call, &which);
-        call.reading = Reading::Stream;
+        call.streaming();
         attachment_stream(&which, self.vigil.send(call).await?)
     }
 
@@ -131,7 +131,7 @@ impl LeaseSession {
     }
 
     fn attachments_call(&self, method: Method, path: &'static str) -> Call {
-        let mut call = Call::new(self.client(), method, path);
+        let mut call = Call::new(method, path);
         call.lease(self.lease());
         call
     }

@@ -27,7 +27,7 @@ pub(super) fn call(vigil: &Vigil, rollback: bool) -> Call {
         rollback: bool,
     }
     let lease = &vigil.lease;
-    let mut call = Call::post(&vigil.client, "/v1/release");
+    let mut call = Call::post("/v1/release");
     call.token(lease).timeout(vigil.client.inner.release_timeout).json(&Request {
         namespace: &lease.namespace,
         key: &lease.key,

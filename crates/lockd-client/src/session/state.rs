@@ -9,8 +9,9 @@ use lockd_wire::{ErrorCode, header};
 
 use super::{LeaseSession, Seen};
 use crate::answer::{Metadata, MetadataSet, Mutated, Removed, Saved, Versioned};
+use crate::answered::Answer;
 use crate::body::{Body, Payload};
-use crate::call::{Answer, AnswerContent, Call, Reading, Repeat};
+use crate::call::{Call, Reading, Repeat};
 use crate::client::{identity, state_stream};
 use crate::error::{Error, Refusal, Result};
 use crate::options::UpdateOptions;
@@ -54,10 +55,7 @@ impl LeaseSession {
             return Ok(None);
         }
         let (version, etag) = identity(&answer)?;
-        match answer.content {
-            AnswerContent::Whole(value) => Ok(Some(Versioned { value, version, etag })),
-            AnswerContent::Stream(_) => Err(answer.odd("a stream")),
-        }
+        Ok(Some(Versioned { value: answer.bytes()?.clone(), version, etag }))
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &Versioned<Bytes>) -> Result<Versioned<T>> {
@@ -84,7 +82,7 @@ impl LeaseSession {
     }
 
     fn get_call(&self, reading: Reading) -> Call {
-        let mut call = Call::get(self.client(), "/v1/get");
+        let mut call = Call::get("/v1/get");
         call.lease(self.lease()).reading = reading;
         call
     }
@@ -157,7 +155,7 @@ impl LeaseSession {
                 Payload::Bytes(bytes) => Some(bytes.clone()),
                 _ => None,
             };
-            let mut call = Call::post(self.client(), "/v1/update");
+            let mut call = Call::post("/v1/update");
             call.lease(self.lease()).header("content-type", "application/json");
             let is_automatic = self.conditions(&mut call, options);
             if let Some(digest) = &options.expected_sha256 {
@@ -218,7 +216,7 @@ impl LeaseSession {
             mutations: Vec<String>,
         }
         let mutations = expressions.into_iter().map(|one| one.as_ref().to_owned()).collect();
-        let mut call = Call::post(self.client(), "/v1/mutate");
+        let mut call = Call::post("/v1/mutate");
         call.lease(self.lease()).json(&Request { mutations });
         let is_automatic = self.conditions(&mut call, options);
         // The ETag makes sure that a repeated request is not applied to its own result. After an earlier call of unknown
@@ -297,7 +295,7 @@ impl LeaseSession {
         metadata: Metadata,
         options: &UpdateOptions,
     ) -> Result<MetadataSet> {
-        let mut call = Call::post(self.client(), "/v1/metadata");
+        let mut call = Call::post("/v1/metadata");
         call.lease(self.lease()).json(&metadata);
         if let Some(version) = options.if_version {
             call.header(header::IF_VERSION, &version.to_string());
@@ -332,7 +330,7 @@ impl LeaseSession {
     pub async fn remove_with(&mut self, options: &UpdateOptions) -> Result<Removed> {
         let mut echoes = 0;
         loop {
-            let mut call = Call::post(self.client(), "/v1/remove");
+            let mut call = Call::post("/v1/remove");
             call.lease(self.lease());
             let is_automatic = self.conditions(&mut call, options);
             match self.stage(call, true).await {

@@ -48,7 +48,7 @@ async fn work(number: usize, client: Client, stop: Arc<AtomicBool>, done: Arc<At
                 Ok(()) => break,
                 Err(error) if error.is_outcome_unknown() => unknown = true,
                 // The server is away: do the same step again.
-                Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => {}
+                Err(Error::Unreachable(_)) => {}
                 Err(error) if error.is_lease_lost() => {}
                 Err(error) => panic!("worker {number} at step {next}: {error}"),
             }
