@@ -3,6 +3,7 @@
 
 mod attachments;
 mod leases;
+mod queues;
 mod state;
 mod transactions;
 mod updates;
