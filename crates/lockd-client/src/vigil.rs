@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
@@ -107,6 +107,8 @@ pub(crate) struct Vigil {
     /// Until when the lease certainly lives; `None` while nobody knows.
     deadline: Mutex<Option<Instant>>,
     expires_at_unix: Mutex<i64>,
+    /// The deadline is another one.
+    moved: Notify,
     loss: watch::Sender<Option<Loss>>,
     /// The server that answered this session last.
     home: Arc<AtomicUsize>,
@@ -149,6 +151,7 @@ impl Vigil {
             deadline: Mutex::new(deadline),
             expires_at_unix: Mutex::new(lease.expires_at_unix),
             lease,
+            moved: Notify::new(),
             loss: watch::Sender::new(None),
             home: Arc::new(AtomicUsize::new(home)),
         }
@@ -240,6 +243,7 @@ impl Vigil {
     pub(crate) fn lives_until(&self, deadline: Option<Instant>, expires_at_unix: i64) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
         *self.expires_at_unix.lock().unwrap_or_else(PoisonError::into_inner) = expires_at_unix;
+        self.moved.notify_one();
     }
 
     pub(crate) async fn renew_key(&self, ttl: Duration, retry: Option<RetryPolicy>) -> Result<Renewed> {
@@ -298,6 +302,13 @@ impl Vigil {
                 tokio::select! {
                     biased;
                     _ = lost.wait() => return,
+                    () = vigil.moved.notified() => {
+                        // Somebody has made it end sooner: then it has to be renewed sooner.
+                        let now = Instant::now();
+                        let left = vigil.deadline().unwrap_or(far).saturating_duration_since(now);
+                        next = next.map(|next| next.min(now + left / 3));
+                        continue;
+                    }
                     () = sleep_until(wake) => {}
                 }
                 if vigil.check().is_err() {

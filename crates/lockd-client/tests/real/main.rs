@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attachments;
+mod chaos;
+mod consumers;
 mod leases;
 mod queues;
 mod state;
