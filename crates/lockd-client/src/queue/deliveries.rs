@@ -73,6 +73,7 @@ impl Deliveries {
     /// What is known about the next message; `None` at the end. What is left of the payload before it is passed over.
     /// Dropping the future loses nothing.
     pub(super) async fn next_about(&mut self) -> io::Result<Option<&MessageLease>> {
+        self.pass_over();
         while self.left > 0 {
             self.fill().await?;
             self.pass_over();
@@ -130,13 +131,10 @@ impl Deliveries {
     pub(super) fn lives(&self, about: &MessageLease) -> Duration {
         let granted = Duration::from_secs(about.visibility_timeout_seconds);
         let Some(clock) = self.clock else { return granted };
-        let left = about.lease_expires_at_unix.saturating_sub(clock);
-        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).saturating_sub(self.begun.elapsed());
-        // The clocks show whole seconds, so one second less proves nothing.
-        match left + Duration::from_secs(1) < granted {
-            true => left,
-            false => granted,
-        }
+        // The clock shows whole seconds, so the lease may live for up to one more.
+        let left = about.lease_expires_at_unix.saturating_sub(clock).saturating_add(1);
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+        granted.min(left.saturating_sub(self.begun.elapsed()))
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -330,5 +328,104 @@ pub(super) fn broken(error: &io::Error, path: &'static str, endpoint: crate::end
             }],
             maybe_applied: true,
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answered::Content;
+
+    const META: &str = r#"{"message":{"namespace":"n","queue":"q","message_id":"m","lease_id":"l","fencing_token":1,"payload_bytes":5}}"#;
+
+    fn deliveries(arrived: &[u8], is_first: bool) -> Deliveries {
+        Deliveries {
+            body: AnswerBody(Content::Whole(Bytes::new())),
+            delimiter: b"--b".to_vec(),
+            buffer: arrived.into(),
+            is_first,
+            left: 0,
+            pending: None,
+            clock: Some(100),
+            begun: Instant::now(),
+            server: 0,
+            patience: Duration::from_secs(1),
+            between: None,
+        }
+    }
+
+    fn head(length: &str) -> String {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"meta\"; filename=\"meta-0.json\"\r\nContent-Type: application/json\r\n\r\n{META}\n\r\n--b\r\ncontent-disposition: form-data; name=\"payload\"\r\nContent-Length: {length}\r\n\r\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_message_is_read_wherever_its_bytes_are_cut() {
+        for (before, is_first) in [("", true), ("\r\n", false)] {
+            let whole = format!("{before}{}", head("5"));
+            for cut in 0..whole.len() {
+                let cut = deliveries(&whole.as_bytes()[..cut], is_first);
+                assert!(matches!(cut.ahead().unwrap(), Ahead::Incomplete));
+            }
+            let payload = "\r\n--b";
+            let mut read = deliveries(format!("{whole}{payload}\r\n--b--\r\n").as_bytes(), is_first);
+            assert_eq!(read.next_about().await.unwrap().unwrap().message_id, "m");
+            assert_eq!(read.take_whole().await.unwrap().unwrap().1, payload);
+            assert!(read.next_about().await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_was_not_read_is_passed_over() {
+        let mut read =
+            deliveries(format!("{}12345\r\n{}67890\r\n--b--", head("5"), head("5")).as_bytes(), true);
+        read.next_about().await.unwrap();
+        read.take_about().unwrap();
+        let mut two = [0; 2];
+        read.read_exact(&mut two).await.unwrap();
+        read.next_about().await.unwrap();
+        read.take_about().unwrap();
+        assert_eq!(read_rest(&mut read, 5).await.unwrap(), "67890");
+        assert!(read.next_about().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn odd_answers_are_refused_and_broken_ones_are_noticed() {
+        for odd in [
+            "nonsense".to_owned(),
+            head("4"),
+            head("x"),
+            head("5").replace("\"meta\"", "\"mate\""),
+            head("5").replace("fencing_token", "token"),
+        ] {
+            let error = deliveries(odd.as_bytes(), true).next_about().await.err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{odd}");
+        }
+        let mut cut = deliveries(format!("{}123", head("5")).as_bytes(), true);
+        cut.next_about().await.unwrap();
+        assert_eq!(cut.take_whole().await.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        cut.take_about().unwrap();
+        assert_eq!(read_rest(&mut cut, 5).await.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn boundaries_are_found() {
+        assert_eq!(boundary("multipart/related; boundary=a1").as_deref(), Some("a1"));
+        assert_eq!(boundary("Multipart/Mixed; x=y; Boundary=\"a 1\"").as_deref(), Some("a 1"));
+        assert_eq!(boundary("application/json; boundary=a"), None);
+        assert_eq!(boundary("multipart/related"), None);
+    }
+
+    #[test]
+    fn a_lease_that_began_before_we_heard_of_it_ends_accordingly() {
+        let mut about: MessageLease =
+            serde_json::from_str::<Envelope>(META).map(|envelope| envelope.message).unwrap();
+        about.visibility_timeout_seconds = 30;
+        for (expires, lives) in [(130, 30), (129, 30), (110, 11), (90, 0)] {
+            about.lease_expires_at_unix = expires;
+            let found = deliveries(b"", true).lives(&about).as_secs();
+            assert!(found == lives || found + 1 == lives, "{expires}: {found}");
+        }
     }
 }
