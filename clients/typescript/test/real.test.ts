@@ -213,9 +213,9 @@ describe("one server", () => {
 
   test("a short lease is held by renewing it", async () => {
     const key = freshKey();
-    const lock = lockOn(key, { leaseTtlS: 2, renewRatio: 0.1, onLockLost: () => assert.fail("lost") });
+    const lock = lockOn(key, { leaseTtlS: 4, renewRatio: 0.05, onLockLost: () => assert.fail("lost") });
     await lock.acquire();
-    assert.equal(await lockOn(key, { acquireTimeoutS: 4 }).acquire(), false);
+    assert.equal(await lockOn(key, { acquireTimeoutS: 6 }).acquire(), false);
     await lock.release();
   });
 
