@@ -12,6 +12,7 @@ use super::{
     route::{NONE, Routes, StepId, mark},
     scan::Text,
     text::unescape,
+    trace::Traces,
     verdict::Verdict,
 };
 use crate::condition::Condition;
@@ -77,6 +78,10 @@ const NO_DETOUR: u32 = u32::MAX;
 pub(crate) struct Evaluation {
     routes: Routes,
     probes: Vec<Probe>,
+    /// For each clause, what to look for at a glance.
+    traces: Vec<Option<Traces>>,
+    /// Each clause has that.
+    all_traced: bool,
     verdict: Verdict,
     /// The step at which each clause's path ends.
     end_of: Vec<StepId>,
@@ -84,6 +89,8 @@ pub(crate) struct Evaluation {
     through: Vec<bool>,
     /// For each step, whether all that it leads to is itself, at all that is below; and no test of it takes containers.
     stays: Vec<bool>,
+    /// For each step that stays, whether each clause at it has traces.
+    traced: Vec<bool>,
     /// Clauses known to be true, and a list of them.
     satisfied: Vec<bool>,
     satisfied_list: Vec<u32>,
@@ -95,6 +102,8 @@ pub(crate) struct Evaluation {
     next_stays: bool,
     states: Vec<State>,
     levels: Vec<Level>,
+    /// The marks of the innermost level.
+    marks: u64,
     detours: Vec<Detour>,
     detour_count: usize,
     scopes: Vec<Scope>,
@@ -124,6 +133,9 @@ impl Evaluation {
                 *parent += here;
             }
         }
+        let probes: Vec<Probe> = condition.clauses.iter().map(|clause| Probe::new(&clause.test)).collect();
+        let traces: Vec<Option<Traces>> = probes.iter().map(Probe::traces).collect();
+        let mut traced = Vec::with_capacity(routes.steps.len());
         let mut end_of = vec![NONE; condition.clauses.len()];
         let mut through = Vec::with_capacity(routes.steps.len());
         let mut stays = Vec::with_capacity(routes.steps.len());
@@ -132,6 +144,8 @@ impl Evaluation {
             through.push(step.has_names() || tests.any(|clause| clause.test.descends()));
             let mut tests = step.ends.iter().filter_map(|&clause| condition.clauses.get(clause as usize));
             stays.push(step.only_stays() && tests.all(|clause| clause.test.descends()));
+            let has_traces = |&clause: &u32| traces.get(clause as usize).is_some_and(Option::is_some);
+            traced.push(stays.last() == Some(&true) && step.ends.iter().all(has_traces));
             for &clause in &step.ends {
                 if let Some(place) = end_of.get_mut(clause as usize) {
                     *place = index as StepId;
@@ -142,7 +156,10 @@ impl Evaluation {
             end_of,
             through,
             stays,
-            probes: condition.clauses.iter().map(|clause| Probe::new(&clause.test)).collect(),
+            traced,
+            all_traced: !traces.is_empty() && traces.iter().all(Option::is_some),
+            traces,
+            probes,
             verdict: Verdict::new(condition),
             satisfied: vec![false; condition.clauses.len()],
             satisfied_list: Vec::new(),
@@ -151,6 +168,7 @@ impl Evaluation {
             next_stays: false,
             states: Vec::new(),
             levels: Vec::new(),
+            marks: u64::MAX,
             detours: Vec::new(),
             detour_count: 0,
             scopes: Vec::new(),
@@ -179,6 +197,7 @@ impl Evaluation {
         self.next_stays = false;
         self.states.clear();
         self.levels.clear();
+        self.marks = u64::MAX;
         self.scopes.clear();
         self.detour_count = 0;
         self.overflowed = false;
@@ -209,13 +228,15 @@ impl Evaluation {
         }
     }
 
+    /// Whether members of this name, in which nothing is escaped, lead nowhere from the innermost level.
+    #[inline(always)]
+    pub(crate) fn passes_over(&self, name: &[u8]) -> bool {
+        self.marks >> mark(name) & 1 == 0
+    }
+
     /// A member begins; whether its value matters.
-    #[inline]
     pub(crate) fn member(&mut self, name: Text<'_>) -> bool {
         let Some(&level) = self.levels.last() else { return false };
-        if !name.escaped && level.marks >> mark(name.raw) & 1 == 0 {
-            return false;
-        }
         if level.stays {
             return self.stay(level);
         }
@@ -311,6 +332,39 @@ impl Evaluation {
         !self.next.is_empty()
     }
 
+    /// Whether it is of use to glance at the container that begins. It is the candidate itself, or `inside` of it.
+    #[inline(always)]
+    pub(crate) fn glances(&self, inside: bool) -> bool {
+        self.all_traced || inside && self.traced_state().is_some()
+    }
+
+    /// The only step that the container was reached by, if all that it leads to is looked for at a glance.
+    fn traced_state(&self) -> Option<StepId> {
+        match self.next.as_slice() {
+            &[State { step, through: false, .. }] if self.traced.get(step as usize) == Some(&true) => {
+                Some(step)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether anything in the container can satisfy a clause, as far as its bytes tell.
+    pub(crate) fn glance(&self, json: &[u8]) -> bool {
+        let possible = |clause: u32| {
+            self.satisfied.get(clause as usize) == Some(&false)
+                && self
+                    .traces
+                    .get(clause as usize)
+                    .and_then(Option::as_ref)
+                    .is_none_or(|traces| traces.may_be_in(json) || traces.may_be_hidden_in(json))
+        };
+        if self.all_traced {
+            return (0..self.traces.len() as u32).any(possible);
+        }
+        let step = self.traced_state().and_then(|step| self.routes.steps.get(step as usize));
+        step.is_none_or(|step| step.ends.iter().copied().any(possible))
+    }
+
     /// The value is a container. Whether anything in it matters, or the answer if that is known now.
     pub(crate) fn open(&mut self, object: bool) -> Result<bool, bool> {
         if self.overflowed {
@@ -322,6 +376,7 @@ impl Evaluation {
             && level.stays
         {
             let level = Level { states: self.states.len(), elements: 0, ..*level };
+            self.marks = level.marks;
             self.states.push(state);
             self.levels.push(level);
             return Ok(true);
@@ -389,6 +444,7 @@ impl Evaluation {
             Some([_, ..]) => {}
             _ => return Ok(false),
         }
+        self.marks = level.marks;
         self.levels.push(level);
         Ok(true)
     }
@@ -397,6 +453,7 @@ impl Evaluation {
     #[inline]
     pub(crate) fn close(&mut self) -> Option<bool> {
         let level = self.levels.pop()?;
+        self.marks = self.levels.last().map_or(u64::MAX, |level| level.marks);
         self.states.truncate(level.states);
         let mut decided = None;
         if self.detour_count > level.detours {
