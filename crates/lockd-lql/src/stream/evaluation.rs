@@ -9,7 +9,7 @@
 use super::{
     long::{Long, Needs, STEP},
     probe::{Lower, Probe},
-    route::{NONE, Routes, StepId, mark},
+    route::{Looks, NONE, Routes, StepId},
     scan::Text,
     text::unescape,
     trace::Traces,
@@ -43,8 +43,8 @@ struct Level {
     scopes: usize,
     /// How many elements have come, if it is an array.
     elements: u64,
-    /// The marks of the names that lead on, one bit each; all bits if any name does.
-    marks: u64,
+    /// Of the names that lead on.
+    looks: Looks,
     /// Its only state leads to everything below, and by itself nowhere else.
     stays: bool,
 }
@@ -102,8 +102,8 @@ pub(crate) struct Evaluation {
     next_stays: bool,
     states: Vec<State>,
     levels: Vec<Level>,
-    /// The marks of the innermost level.
-    marks: u64,
+    /// Of the names that lead on from the innermost level.
+    looks: Looks,
     detours: Vec<Detour>,
     detour_count: usize,
     scopes: Vec<Scope>,
@@ -168,7 +168,7 @@ impl Evaluation {
             next_stays: false,
             states: Vec::new(),
             levels: Vec::new(),
-            marks: u64::MAX,
+            looks: Looks::ANY,
             detours: Vec::new(),
             detour_count: 0,
             scopes: Vec::new(),
@@ -197,7 +197,7 @@ impl Evaluation {
         self.next_stays = false;
         self.states.clear();
         self.levels.clear();
-        self.marks = u64::MAX;
+        self.looks = Looks::ANY;
         self.scopes.clear();
         self.detour_count = 0;
         self.overflowed = false;
@@ -231,40 +231,43 @@ impl Evaluation {
     /// Whether members of this name, in which nothing is escaped, lead nowhere from the innermost level.
     #[inline(always)]
     pub(crate) fn passes_over(&self, name: &[u8]) -> bool {
-        self.marks >> mark(name) & 1 == 0
+        !self.looks.pass(name)
     }
 
     /// A member begins; whether its value matters.
     pub(crate) fn member(&mut self, name: Text<'_>) -> bool {
-        let Some(&level) = self.levels.last() else { return false };
+        let Some(level) = self.levels.last() else { return false };
         if level.stays {
+            let level = *level;
             return self.stay(level);
         }
-        self.begin_next(level.scopes);
+        let (states, scopes) = (level.states, level.scopes);
+        self.begin_next(scopes);
         if !name.escaped {
-            self.follow(level, name.raw);
+            self.follow(states, name.raw);
         } else {
             let mut decoded = std::mem::take(&mut self.name);
             decoded.clear();
             unescape(name.raw, &mut decoded);
-            self.follow(level, &decoded);
+            self.follow(states, &decoded);
             self.name = decoded;
         }
         !self.next.is_empty()
     }
 
-    /// Takes the steps to a member.
+    /// Takes the steps to a member from the states of the innermost level.
     #[inline(always)]
-    fn follow(&mut self, level: Level, name: &[u8]) {
-        for place in level.states..self.states.len() {
+    fn follow(&mut self, states: usize, name: &[u8]) {
+        for place in states..self.states.len() {
             let Some(&state) = self.states.get(place) else { break };
             let Some(step) = self.routes.steps.get(state.step as usize) else { break };
-            let (any_member, any_child, sticky) = (step.any_member, step.any_child, step.sticky);
+            let (wild, any_member, any_child, sticky) =
+                (step.wild, step.any_member, step.any_child, step.sticky);
             let named = step.named(name);
             if named != NONE {
                 self.add_named(state, named);
             }
-            if !state.through {
+            if wild && !state.through {
                 let whole = State { detour: NO_DETOUR, own: NO_DETOUR, ..state };
                 if any_member != NONE {
                     self.add(State { step: any_member, ..whole });
@@ -376,9 +379,32 @@ impl Evaluation {
             && level.stays
         {
             let level = Level { states: self.states.len(), elements: 0, ..*level };
-            self.marks = level.marks;
+            self.looks = level.looks;
             self.states.push(state);
             self.levels.push(level);
+            return Ok(true);
+        }
+        if let &[state] = self.next.as_slice()
+            && object
+            && !state.through
+            && let Some(step) = self.routes.steps.get(state.step as usize)
+            && step.ends.is_empty()
+        {
+            // A way through an object is all that most containers are.
+            if !step.enters_objects() || self.live.get(state.step as usize) == Some(&0) {
+                return Ok(false);
+            }
+            let (states, looks) = (self.states.len(), step.looks_of_any);
+            self.states.push(State { own: NO_DETOUR, ..state });
+            self.looks = looks;
+            self.levels.push(Level {
+                states,
+                detours: self.detour_count,
+                scopes: self.scopes.len(),
+                elements: 0,
+                looks,
+                stays: self.stays.get(state.step as usize) == Some(&true),
+            });
             return Ok(true);
         }
         let mut level = Level {
@@ -386,7 +412,7 @@ impl Evaluation {
             detours: self.detour_count,
             scopes: self.scopes.len(),
             elements: 0,
-            marks: 0,
+            looks: Looks::NONE,
             stays: false,
         };
         for place in 0..self.next.len() {
@@ -424,7 +450,7 @@ impl Evaluation {
             if !leads_on {
                 continue;
             }
-            level.marks |= if state.through { step.marks } else { step.marks_of_any };
+            level.looks.join(if state.through { step.looks } else { step.looks_of_any });
             let own = if object || step.indexes.is_empty() {
                 NO_DETOUR
             } else {
@@ -444,7 +470,7 @@ impl Evaluation {
             Some([_, ..]) => {}
             _ => return Ok(false),
         }
-        self.marks = level.marks;
+        self.looks = level.looks;
         self.levels.push(level);
         Ok(true)
     }
@@ -453,7 +479,7 @@ impl Evaluation {
     #[inline]
     pub(crate) fn close(&mut self) -> Option<bool> {
         let level = self.levels.pop()?;
-        self.marks = self.levels.last().map_or(u64::MAX, |level| level.marks);
+        self.looks = self.levels.last().map_or(Looks::ANY, |level| level.looks);
         self.states.truncate(level.states);
         let mut decided = None;
         if self.detour_count > level.detours {

@@ -191,18 +191,38 @@ fn folded(needles: Vec<String>, fold: bool) -> Vec<String> {
 }
 
 pub(crate) fn condition() -> impl Strategy<Value = Condition> {
-    prop::collection::vec((path(), test()).prop_map(|(path, test)| Clause { path, test }), 1..6)
-        .prop_flat_map(|clauses| {
-            let leaf = (0..clauses.len()).prop_map(Node::Clause);
-            let root = leaf.prop_recursive(3, 12, 3, |inner| {
-                prop_oneof![
-                    prop::collection::vec(inner.clone(), 1..4).prop_map(Node::All),
-                    prop::collection::vec(inner.clone(), 1..4).prop_map(Node::Any),
-                    inner.prop_map(|node| Node::Not(Box::new(node))),
-                ]
-            });
-            (Just(clauses), root).prop_map(|(clauses, root)| Condition { root, clauses })
-        })
+    condition_of((path(), test()).prop_map(|(path, test)| Clause { path, test }))
+}
+
+/// Conditions that only search, most of them everywhere.
+pub(crate) fn search() -> impl Strategy<Value = Condition> {
+    let needle = prop::sample::select(
+        &[
+            "a", "ab", "oPen", "str", "SSE", "elvin", "kel", "1", "345", "true", "01t", "\n", "n\"", "\\",
+            "-01", "ö", "😀",
+        ][..],
+    );
+    let needles = prop::collection::vec(needle.prop_map(str::to_owned), 1..3);
+    let path = prop_oneof![3 => Just(Path::parse("/...").unwrap()), 1 => path()];
+    let clause = (path, needles, any::<bool>()).prop_map(|(path, needles, fold_case)| Clause {
+        path,
+        test: Test::Contains { needles: folded(needles, fold_case), fold_case },
+    });
+    prop_oneof![4 => condition_of(clause), 1 => condition()]
+}
+
+fn condition_of(clause: impl Strategy<Value = Clause>) -> impl Strategy<Value = Condition> {
+    prop::collection::vec(clause, 1..6).prop_flat_map(|clauses| {
+        let leaf = (0..clauses.len()).prop_map(Node::Clause);
+        let root = leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Node::All),
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Node::Any),
+                inner.prop_map(|node| Node::Not(Box::new(node))),
+            ]
+        });
+        (Just(clauses), root).prop_map(|(clauses, root)| Condition { root, clauses })
+    })
 }
 
 /// Documents of few names and many arrays, where indexes, names and arrays that are looked through meet.

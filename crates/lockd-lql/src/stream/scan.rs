@@ -309,17 +309,13 @@ impl Place {
                                 };
                                 let at = base + at;
                                 let byte = outlined.get(at).copied().unwrap_or_default();
-                                // By far the most frequent case needs nothing more.
-                                if wish == Wish::Enter || byte == b'{' || byte == b'[' {
-                                    if wish == Wish::Enter
-                                        && let Some(end) =
-                                            glances.over(&mut cursor, outlined, base, at, visit)
-                                    {
-                                        self.passed(end, visit);
-                                        continue;
+                                if wish == Wish::Enter {
+                                    match glances.over(&mut cursor, outlined, base, at, visit) {
+                                        Some(end) => self.passed(end, visit),
+                                        None => self.inner(&mut cursor, outlined, base, at, visit),
                                     }
+                                } else if byte == b'{' || byte == b'[' {
                                     self.value(at, byte, wish, visit);
-                                    self.short(&mut cursor, outlined, base, visit);
                                 }
                             } else {
                                 self.named(wish);
@@ -340,23 +336,23 @@ impl Place {
                     let byte = outlined.get(at).copied().unwrap_or_default();
                     if self.entered.is_empty() {
                         let wish = visit.document(self.origin + at as u64);
-                        if wish == Wish::Enter
-                            && let Some(end) = glances.over(&mut cursor, outlined, base, at, visit)
-                        {
-                            self.passed(end, visit);
-                            continue;
+                        let glanced = if wish == Wish::Enter {
+                            glances.over(&mut cursor, outlined, base, at, visit)
+                        } else {
+                            None
+                        };
+                        match glanced {
+                            Some(end) => self.passed(end, visit),
+                            None => self.value(at, byte, wish, visit),
                         }
-                        self.value(at, byte, wish, visit);
                     } else if byte != b']' {
-                        let wish = visit.element(self.origin + at as u64);
-                        if wish == Wish::Enter
-                            && let Some(end) = glances.over(&mut cursor, outlined, base, at, visit)
-                        {
-                            self.passed(end, visit);
-                            continue;
+                        match visit.element(self.origin + at as u64) {
+                            Wish::Enter => match glances.over(&mut cursor, outlined, base, at, visit) {
+                                Some(end) => self.passed(end, visit),
+                                None => self.inner(&mut cursor, outlined, base, at, visit),
+                            },
+                            wish => self.value(at, byte, wish, visit),
                         }
-                        self.value(at, byte, wish, visit);
-                        self.short(&mut cursor, outlined, base, visit);
                     } else {
                         self.entered.pop();
                         let end = self.origin + at as u64 + 1;
@@ -442,27 +438,43 @@ impl Place {
         }
     }
 
-    /// Finishes a string or literal that has begun just now, if its end is in sight. This is what its mode does, without
-    /// going through the modes.
+    /// A wanted value begins inside of a container, before which the mode was to go on. Strings and literals whose end is
+    /// in sight are told at once, without going through the modes.
     #[inline(always)]
-    fn short<V: Visit>(&mut self, cursor: &mut Cursor<'_>, outlined: &[u8], base: usize, visit: &mut V) {
-        match self.mode {
-            Mode::Text { first: true } => {
-                let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
-                let raw = outlined.get(self.start..base + end).unwrap_or_default();
-                let escaped = cursor.escaped(self.start - 1 - base, end);
+    fn inner<V: Visit>(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        outlined: &[u8],
+        base: usize,
+        at: usize,
+        visit: &mut V,
+    ) {
+        let (end, wish) = match outlined.get(at) {
+            Some(b'"') => {
+                let Some(end) = cursor.next(|marks| marks.text_ends) else {
+                    self.start = at + 1;
+                    self.mode = Mode::Text { first: true };
+                    return;
+                };
+                let raw = outlined.get(at + 1..base + end).unwrap_or_default();
+                let escaped = cursor.escaped(at - base, end);
                 let end = self.origin + (base + end) as u64 + 1;
-                let wish = visit.text(Text { raw, escaped }, true, Some(end));
-                self.ended(end, wish, visit);
+                (end, visit.text(Text { raw, escaped }, true, Some(end)))
             }
-            Mode::Scalar => {
-                let Some(end) = scalar_end(outlined, self.start) else { return };
-                let raw = outlined.get(self.start..end).unwrap_or_default();
+            Some(&byte @ (b'{' | b'[')) => return self.value(at, byte, Wish::Enter, visit),
+            _ => {
+                let Some(end) = scalar_end(outlined, at) else {
+                    self.start = at;
+                    self.mode = Mode::Scalar;
+                    return;
+                };
+                let raw = outlined.get(at..end).unwrap_or_default();
                 let end = self.origin + end as u64;
-                let wish = visit.scalar(raw, true, end);
-                self.ended(end, wish, visit);
+                (end, visit.scalar(raw, true, end))
             }
-            _ => {}
+        };
+        if wish != Wish::Enter {
+            self.ended(end, wish, visit);
         }
     }
 
@@ -627,12 +639,21 @@ impl Place {
     }
 }
 
+/// The bytes that numbers and literals consist of.
+const SCALAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+        byte += 1;
+    }
+    table
+};
+
 /// Where the number or literal ends that the byte at `from` belongs to, or follows; none if that is out of sight.
 #[inline(always)]
 fn scalar_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    let length =
-        rest.iter().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')))?;
+    let length = bytes.get(from..)?.iter().position(|&byte| !SCALAR[usize::from(byte)])?;
     Some(from + length)
 }
 
