@@ -111,6 +111,8 @@ pub(crate) struct Evaluation {
     stamps: Vec<u64>,
     stamp: u64,
     overflowed: bool,
+    /// There is something to forget.
+    begun: bool,
     name: Vec<u8>,
     text: Vec<u8>,
     lower: Lower,
@@ -175,6 +177,7 @@ impl Evaluation {
             stamps: vec![0; routes.steps.len() * 2],
             stamp: 0,
             overflowed: false,
+            begun: false,
             name: Vec::new(),
             text: Vec::new(),
             lower: Lower::default(),
@@ -186,6 +189,10 @@ impl Evaluation {
 
     /// Forgets the document.
     pub(crate) fn reset(&mut self) {
+        if !self.begun {
+            return;
+        }
+        self.begun = false;
         self.verdict.reset();
         while let Some(clause) = self.satisfied_list.pop() {
             if let Some(satisfied) = self.satisfied.get_mut(clause as usize) {
@@ -219,6 +226,7 @@ impl Evaluation {
 
     /// The document begins; it is an object.
     pub(crate) fn root(&mut self) -> Option<bool> {
+        self.begun = true;
         self.begin_next(0);
         self.add(State { step: 0, through: false, detour: NO_DETOUR, own: NO_DETOUR, scope: FREE });
         match self.open(true) {
@@ -497,11 +505,21 @@ impl Evaluation {
 
     /// The value is a string, or this is a part of it. The answer, if that decides it.
     pub(crate) fn text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
+        if first && last && part.raw.len() <= STEP && !part.escaped {
+            return self.plain_text(part.raw);
+        }
+        self.other_text(part, first, last)
+    }
+
+    fn plain_text(&mut self, text: &[u8]) -> Option<bool> {
+        self.lower.forget();
+        self.test_all(|probe, lower| probe.text(text, lower))
+    }
+
+    /// A string with escapes, or a long one, or a part of one.
+    fn other_text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
         if first && last && part.raw.len() <= STEP {
             self.lower.forget();
-            if !part.escaped {
-                return self.test_all(|probe, lower| probe.text(part.raw, lower));
-            }
             let mut text = std::mem::take(&mut self.text);
             text.clear();
             unescape(part.raw, &mut text);

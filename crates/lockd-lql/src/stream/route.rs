@@ -64,10 +64,26 @@ impl Step {
     /// The step to a member.
     #[inline(always)]
     pub(crate) fn named(&self, name: &[u8]) -> StepId {
-        if self.by_hash.is_empty() {
-            return self.names.iter().find(|(known, _)| same(known, name)).map_or(NONE, |&(_, step)| step);
+        if !self.by_hash.is_empty() {
+            return self.by_hash.get(name).copied().unwrap_or(NONE);
         }
-        self.by_hash.get(name).copied().unwrap_or(NONE)
+        for (known, step) in &self.names {
+            if same(known, name) {
+                return *step;
+            }
+        }
+        NONE
+    }
+
+    /// Adds a name that it has not.
+    fn add_name(&mut self, name: Box<[u8]>, step: StepId) {
+        self.looks.add(&name);
+        if self.by_hash.is_empty() && self.names.len() < FEW {
+            self.names.push((name, step));
+        } else {
+            self.by_hash.extend(self.names.drain(..));
+            self.by_hash.insert(name, step);
+        }
     }
 
     pub(crate) fn has_names(&self) -> bool {
@@ -181,17 +197,11 @@ impl Routes {
                     return known;
                 }
                 let name: Box<[u8]> = name.as_bytes().into();
-                from.looks.add(&name);
                 self.longest_name = self.longest_name.max(name.len());
                 if let Some(index) = *index {
                     from.indexes.push((index, new));
                 }
-                if from.by_hash.is_empty() && from.names.len() < FEW {
-                    from.names.push((name, new));
-                } else {
-                    from.by_hash.extend(from.names.drain(..));
-                    from.by_hash.insert(name, new);
-                }
+                from.add_name(name, new);
                 let mut step = Step::new(at);
                 step.index = *index;
                 self.steps.push(step);

@@ -43,8 +43,8 @@ impl Json for Tree {
 }
 
 impl Tree {
-    /// Writes it; `style` chooses whitespace and escapes.
-    pub(crate) fn write(&self, style: &mut u64, out: &mut String) {
+    /// Writes it; `style` chooses whitespace and escapes, of which some write characters as numbers, if that is wanted.
+    pub(crate) fn write(&self, style: &mut u64, numbers: bool, out: &mut String) {
         let mut pick = |count: u64| {
             *style = style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (*style >> 33) % count
@@ -56,14 +56,14 @@ impl Tree {
             Tree::Null => out.push_str("null"),
             Tree::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Tree::Number(number) => out.push_str(number),
-            Tree::Text(text) => write_text(text, style, out),
+            Tree::Text(text) => write_text(text, style, numbers, out),
             Tree::Array(elements) => {
                 out.push('[');
                 for (index, element) in elements.iter().enumerate() {
                     if index > 0 {
                         out.push(',');
                     }
-                    element.write(style, out);
+                    element.write(style, numbers, out);
                 }
                 out.push(']');
             }
@@ -73,9 +73,9 @@ impl Tree {
                     if index > 0 {
                         out.push(',');
                     }
-                    write_text(name, style, out);
+                    write_text(name, style, numbers, out);
                     out.push(':');
-                    value.write(style, out);
+                    value.write(style, numbers, out);
                 }
                 out.push('}');
             }
@@ -84,19 +84,20 @@ impl Tree {
 
     pub(crate) fn json(&self, mut style: u64) -> String {
         let mut out = String::new();
-        self.write(&mut style, &mut out);
+        let numbers = style.is_multiple_of(2);
+        self.write(&mut style, numbers, &mut out);
         out
     }
 }
 
-fn write_text(text: &str, style: &mut u64, out: &mut String) {
+fn write_text(text: &str, style: &mut u64, numbers: bool, out: &mut String) {
     out.push('"');
     for letter in text.chars() {
         *style = style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match letter {
             '"' | '\\' => out.extend(['\\', letter]),
             '\n' => out.push_str("\\n"),
-            _ if (*style >> 33).is_multiple_of(9) => {
+            _ if numbers && (*style >> 33).is_multiple_of(9) => {
                 for unit in letter.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }
