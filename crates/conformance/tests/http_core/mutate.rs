@@ -1,6 +1,9 @@
 //! Editing a document where it is.
 
-use lockd_conformance::{fresh, on_every_store};
+use lockd_conformance::{
+    fresh, on_every_store,
+    server::{Launch, StoreKind},
+};
 use serde_json::json;
 
 on_every_store!(lql_54_blank_items_are_no_mutations, |client| {
@@ -51,6 +54,35 @@ on_every_store!(lql_57_only_objects_are_mutated, |client| {
         client.call(lease.get()).expect_status(200).expect_text(other);
     }
 });
+
+mod lql_58_documents_that_grow_too_large {
+    use super::*;
+
+    const LIMIT: usize = 64 << 10;
+
+    fn check(store: StoreKind) {
+        let server = Launch::fresh(store).with(&["--json-max", "64KiB"]).start();
+        let client = server.client();
+        let lease = client.acquire(&fresh::key("limit"));
+        let document = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length - 8));
+        client.call(lease.update(document(LIMIT - 6))).expect_status(200);
+        client.call(lease.mutate(&json!(["/b=10"]))).expect_error(413, "document_too_large");
+        client.call(lease.get()).expect_status(200).expect_text(&document(LIMIT - 6));
+        client.call(lease.mutate(&json!(["/b=1"]))).expect_status(200);
+        client.call(lease.mutate(&json!(["/b++", "rm:/a"]))).expect_status(200);
+        client.call(lease.get()).expect_status(200).expect_text(r#"{"b":2}"#);
+    }
+
+    #[test]
+    fn mem() {
+        check(StoreKind::Mem);
+    }
+
+    #[test]
+    fn disk() {
+        check(StoreKind::Disk);
+    }
+}
 
 on_every_store!(lql_52_file_values_are_refused, |client| {
     let lease = client.acquire(&fresh::key("mutate"));
