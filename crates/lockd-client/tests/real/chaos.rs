@@ -130,11 +130,10 @@ async fn every_message_is_handled_and_none_after_its_acknowledgement() {
     let (consumer, handler, count) = (queue.clone(), ledger.clone(), failures.clone());
     tasks.spawn(async move {
         let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let consumer = consumer
-            .consumer()
-            .concurrency(3)
-            .visibility(Duration::from_secs(1))
-            .on_failure(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+        let consumer =
+            consumer.consumer().concurrency(3).visibility(Duration::from_secs(1)).on_failure(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
         let ran = consumer.run_until(stopped, move |mut delivery: Delivery| {
             let handler = handler.clone();
             async move {
