@@ -108,9 +108,10 @@ async fn a_lost_message_is_known_as_such() {
 async fn a_message_is_extended_by_itself() {
     let queue = queue();
     queue.enqueue("x", &EnqueueOptions::new()).await.unwrap();
-    let message = queue.dequeue(&at_once().visibility(Duration::from_secs(2))).await.unwrap().unwrap();
-    let before = message.expires_at_unix();
-    while message.expires_at_unix() < before + 2 {
+    let message = queue.dequeue(&at_once().visibility(Duration::from_secs(60))).await.unwrap().unwrap();
+    // Made to end sooner, it is extended sooner.
+    let short = message.extend(Duration::from_secs(15)).await.unwrap().expires_at_unix;
+    while message.expires_at_unix() < short + 30 {
         assert!(!message.lost().is_lost());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
