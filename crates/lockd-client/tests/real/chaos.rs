@@ -192,3 +192,33 @@ async fn every_message_is_handled_and_none_after_its_acknowledgement() {
         proxy.counts()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_messages_and_of_events_outlive_their_server() {
+    let server = TestServer::builder().disk().start_async().await.unwrap();
+    let client = Client::builder()
+        .endpoint(server.url())
+        .retry(RetryPolicy {
+            longest_pause: Duration::from_millis(100),
+            retries: 500,
+            ..RetryPolicy::default()
+        })
+        .build()
+        .unwrap();
+    let queue = client.queue("streams");
+    let (mut messages, mut watch) = (queue.subscribe(DequeueOptions::new().prefetch(4)), queue.watch());
+    assert!(!watch.next().await.unwrap().available);
+    for round in 0..3u32 {
+        let enqueued = queue.enqueue_json(&round, &EnqueueOptions::new()).await.unwrap();
+        let mut message = messages.next().await.unwrap().unwrap();
+        assert_eq!(message.id(), enqueued.message_id);
+        assert_eq!(message.payload().json::<u32>().await.unwrap(), round);
+        message.ack().await.unwrap();
+        server.kill();
+        server.restart_async().await.unwrap();
+    }
+    queue.enqueue("last", &EnqueueOptions::new()).await.unwrap();
+    // Whatever of the rest was told before, this is told in the end.
+    while !watch.next().await.unwrap().available {}
+    messages.next().await.unwrap().unwrap().ack().await.unwrap();
+}

@@ -251,6 +251,23 @@ async fn waiting_consumers_are_woken() {
     }
     queue.enqueue("x", &EnqueueOptions::new()).await.unwrap();
     waiting.await.unwrap().unwrap();
+
+    // Who leaves takes nothing along.
+    let leaving = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.dequeue(&DequeueOptions::new()).await })
+    };
+    while queue.stats().await.unwrap().waiting_consumers == 0 {
+        tokio::task::yield_now().await;
+    }
+    leaving.abort();
+    while queue.stats().await.unwrap().waiting_consumers > 0 {
+        tokio::task::yield_now().await;
+    }
+    queue.enqueue("y", &EnqueueOptions::new()).await.unwrap();
+    let message = take(&queue).await;
+    assert_eq!(message.attempts(), 1);
+    message.ack().await.unwrap();
     let patient = DequeueOptions::new().wait_at_most(Duration::from_secs(1));
     assert!(queue.dequeue(&patient).await.unwrap().is_none());
 }
