@@ -8,108 +8,13 @@
     reason = "what the tests share is part of the tests"
 )]
 
+mod session;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A server of its own and a directory to work in.
-struct Session {
-    server: Child,
-    url: String,
-    directory: TempDir,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-impl Session {
-    fn tcp() -> Session {
-        Session::start(&["--listen", "127.0.0.1:0"])
-    }
-
-    fn start(listen: &[&str]) -> Session {
-        let directory = tempfile::tempdir().unwrap();
-        let mut server = Command::new(env!("CARGO_BIN_EXE_lockd"))
-            .args([
-                "--store",
-                "mem://",
-                "--disable-mtls",
-                "--disable-storage-encryption",
-                "--drain-grace",
-                "0",
-            ])
-            .args(listen)
-            .env_clear()
-            .env("HOME", directory.path())
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server ended before it listened").unwrap();
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if line["msg"] == "listening" {
-                break line["address"].as_str().unwrap().to_owned();
-            }
-        };
-        // Somebody has to read on, or the server would wait for it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let url = match address.starts_with('/') {
-            true => format!("unix://{address}"),
-            false => format!("http://{address}"),
-        };
-        Session { server, url, directory }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Runs a script in a POSIX shell, with `lockd` in its path.
-    fn run(&self, script: &str) -> Output {
-        let bin = self.path().join("bin");
-        if !bin.exists() {
-            std::fs::create_dir(&bin).unwrap();
-            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lockd"), bin.join("lockd")).unwrap();
-        }
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        Command::new("sh")
-            .args(["-c", script])
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.path())
-            .env("LOCKD_CLIENT_SERVER", &self.url)
-            .env("LOCKD_CLIENT_DISABLE_MTLS", "true")
-            .current_dir(self.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Standard output of a script that must succeed.
-    fn out(&self, script: &str) -> String {
-        let output = self.run(script);
-        assert!(output.status.success(), "{script}\n{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Standard error of a script that must fail with status 1.
-    fn error(&self, script: &str) -> String {
-        let output = self.run(script);
-        assert_eq!(output.status.code(), Some(1), "{script}\n{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
+use session::Session;
 
 /// Whether the text is what the pattern says. `${name}` stands for any text within a line, the same everywhere.
 fn matches(pattern: &str, text: &str, known: &mut HashMap<String, String>) -> bool {
