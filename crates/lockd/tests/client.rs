@@ -185,6 +185,15 @@ fn cli_50_yaml_and_the_standard_input() {
         echo '{\"from\":\"stdin\"}' >f; lockd client update <f >/dev/null; lockd client get --type raw 2>/dev/null
         lockd client update - <f >/dev/null";
     assert_eq!(session.out(script), "{\"a\":1,\"b\":[\"x\"]}\n{\"from\":\"stdin\"}\n");
+    // By the rules of YAML 1.1, but names stay text; what comes out goes in again.
+    let script = "printf 'n: no\\nmode: 0777\\nbig: 12345678901234567890123\\n' >in.yaml; lockd client update in.yaml >/dev/null
+        lockd client get --type raw 2>/dev/null; lockd client get -o out.yaml 2>/dev/null; cat out.yaml
+        lockd client update out.yaml >/dev/null; lockd client get --type raw 2>/dev/null";
+    assert_eq!(
+        session.out(&format!("eval \"$(lockd client acquire -k k3)\"; {script}")),
+        "{\"n\":false,\"mode\":511,\"big\":12345678901234567890123}\nbig: 12345678901234567890123\nmode: 511\n\"n\": false\n\
+         {\"big\":12345678901234567890123,\"mode\":511,\"n\":false}\n"
+    );
     let error = session.error("eval \"$(lockd client acquire -k k2)\"; echo '{} {}' | lockd client update");
     assert!(error.starts_with("parse json: "), "{error}");
 }
@@ -333,11 +342,11 @@ fn get_tells_in_its_exit_status_that_there_is_no_document() {
 fn cli_51_set_fails_when_another_writer_came_first() {
     let session = Session::tcp();
     // The file that set reads while it works is a pipe: whoever writes to it has the document changed first.
-    let script = |flag: &str| {
+    let script = |flag: &str, begin: &str| {
         format!(
             "eval \"$(lockd client acquire -k contested{flag})\"
-            lockd client set /begin=1 >/dev/null
-            mkfifo pipe{flag}
+            {begin}
+            rm -f pipe{flag}; mkfifo pipe{flag}
             lockd client set {flag} textfile:/text=./pipe{flag} >/dev/null 2>error &
             exec 3>pipe{flag}
             lockd client set /other=1 >/dev/null
@@ -345,9 +354,18 @@ fn cli_51_set_fails_when_another_writer_came_first() {
             wait $!; echo $?"
         )
     };
-    assert_eq!(session.out(&script("")), "1\n");
+    let begin = "lockd client set /begin=1 >/dev/null";
+    assert_eq!(session.out(&script("", begin)), "1\n");
     assert!(session.out("cat error").contains("lockd: "), "{}", session.out("cat error"));
-    assert_eq!(session.out(&script("--no-cas")), "0\n");
+    assert_eq!(session.out(&script("--no-cas", begin)), "0\n");
+    // That there was no document is a condition, too, whether there never was one or it was removed.
+    for begin in ["", "lockd client set /a=1 >/dev/null; lockd client remove >/dev/null"] {
+        let key = if begin.is_empty() { "new" } else { "removed" };
+        let script = script("", begin).replace("contested", key);
+        assert_eq!(session.out(&script), "1\n", "{key}");
+        let error = session.out("cat error");
+        assert!(error.contains("etag_mismatch"), "{error}");
+    }
 }
 
 #[test]
