@@ -20,7 +20,7 @@ fn start(more: &[&str]) -> Daemon {
     let (cert, key) = (fixture("cert.pem"), fixture("key.pem"));
     let mut flags = vec!["--tls-cert", &cert, "--tls-key", &key];
     flags.extend(more);
-    Daemon::start(&flags)
+    Daemon::start_timed(&flags)
 }
 
 fn connect(daemon: &Daemon, version: &'static rustls::SupportedProtocolVersion) -> Secure {
