@@ -48,7 +48,8 @@ pub(in crate::client) async fn enqueue(invocation: &Invocation) -> Outcome<()> {
         ))
     } else {
         let (source, length) = input::open(&settings.file)?;
-        let mut progress = Progress::new(&settings.file, length);
+        let label = settings.file.rsplit('/').next().unwrap_or_default();
+        let mut progress = Progress::new(if label == "-" { "stdin" } else { label }, length);
         let mut head = Some(head);
         let framing: input::Treatment = Box::new(move |piece, out| {
             out.extend(head.take().unwrap_or_default().into_bytes());
