@@ -10,13 +10,13 @@ use super::filled::{fill, start_filled};
 use crate::calls::Document;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::host::Host;
 use crate::load::{OperationLog, Workload};
 use crate::process::RunDirectory;
-use crate::report::{Output, RunReport, spread};
 use crate::session::{Subject, block_on, durability};
 use crate::settings::Settings;
-use crate::statistics::median;
+use bench_kit::host::Host;
+use bench_kit::report::{Output, RunReport, spread};
+use bench_kit::statistics::median;
 
 const EMPTY: &str = "bench-empty";
 const READY: &str = "bench-ready";
@@ -83,7 +83,7 @@ fn dequeue_p50(run: &RunReport) -> f64 {
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
     let server = start_filled(settings, directory.path(), |endpoint| prepare(settings, endpoint, output))?;
@@ -146,7 +146,7 @@ pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Faul
 fn prepare(settings: &Settings, endpoint: &Endpoint, output: &Output) -> Result<(), Fault> {
     let (is_filled, _) = block_on(async { Messenger::open(endpoint).await?.stats(READY).await })?;
     if is_filled {
-        return output.line("the deep queues are there already");
+        return Ok(output.line("the deep queues are there already")?);
     }
     fill(endpoint, DELAYED, AN_HOUR, FILLING_BYTES, settings.messages)?;
     fill(endpoint, READY, NO_DELAY, FILLING_BYTES, settings.messages)

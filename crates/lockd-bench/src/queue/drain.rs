@@ -9,12 +9,12 @@ use super::filled::{fill, start_filled};
 use super::stream::Subscription;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::host::Host;
 use crate::load::{OperationLog, Plan, Workload};
 use crate::process::RunDirectory;
-use crate::report::{Output, RunReport, spread};
 use crate::session::{Subject, durability};
 use crate::settings::Settings;
+use bench_kit::host::Host;
+use bench_kit::report::{Output, RunReport, spread};
 
 const QUEUE: &str = "bench-drain";
 const WAIT_SECONDS: i32 = 30;
@@ -97,7 +97,7 @@ struct Drained {
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let subscribe = Means::Subscribe { prefetch: settings.prefetch };
     let ratio_of = "messages/s, subscribe over dequeue";

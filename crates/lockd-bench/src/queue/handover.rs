@@ -6,8 +6,9 @@ use super::calls::{Messenger, NO_DELAY};
 use crate::calls::Document;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::load::{OperationLog, Workload, nanos_between};
-use crate::pacer::Pacer;
+use crate::load::{OperationLog, Workload};
+use bench_kit::measured::nanos_between;
+use bench_kit::pacer::Pacer;
 
 /// Between the ack of one message and the enqueue of the next: the consumer is in line again by then.
 const PAUSE: Duration = Duration::from_millis(2);

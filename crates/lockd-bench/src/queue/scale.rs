@@ -15,12 +15,12 @@ use super::filled::fill;
 use super::handover::MessageHandover;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::host::Host;
 use crate::load::Plan;
 use crate::process::{RunDirectory, ServerProcess};
-use crate::report::{Output, RunReport};
 use crate::session::{Subject, durability, start_lockd};
 use crate::settings::Settings;
+use bench_kit::host::Host;
+use bench_kit::report::{Output, RunReport};
 
 const LARGE_BYTES: usize = 256 << 20;
 const PIECE: usize = 1 << 20;
@@ -72,7 +72,7 @@ fn mib(bytes: f64) -> f64 {
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
     let mut roomy = settings.clone();

@@ -91,6 +91,11 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// For streams in which nothing may happen for a while.
+    pub(super) fn be_patient(&mut self, silence: Duration) {
+        self.timeout = self.timeout.max(silence);
+    }
+
     pub(super) fn content_length(&self) -> Option<u64> {
         self.header("content-length").parse().ok()
     }
