@@ -72,6 +72,8 @@ pub(crate) fn serve(port: u16, clients: usize, keys_each: usize) -> Result<(), F
     for (number, socket) in sockets.iter().enumerate() {
         hold(socket, &format!("crowd/{number:05}"), keys_each, 3600)?;
     }
+    // A crowd lives on other machines. Its end must not take the processor from the server and the generator.
+    let _ = rustix::process::nice(19);
     writeln!(std::io::stdout().lock(), "ready")?;
     let mut end = String::new();
     std::io::stdin().lock().read_line(&mut end)?;

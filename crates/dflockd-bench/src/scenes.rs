@@ -4,8 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bench_kit::clocks::Reading;
 use bench_kit::measured::Measured;
-use bench_kit::report::Output;
+use bench_kit::report::{Disturbance, Output};
 use bench_kit::statistics::{Figures, duration_text};
 use serde::Serialize;
 
@@ -114,24 +115,27 @@ struct Others {
     generator_late_max_us: f64,
     unsent: u64,
     first_error: Option<String>,
+    disturbance: Option<Disturbance>,
 }
 
 impl Others {
-    fn of(during: &'static str, plan: &Plan, measured: Measured) -> Others {
+    fn of(during: &'static str, plan: &Plan, measured: Measured, disturbance: Option<Disturbance>) -> Others {
         Others {
             during,
             pairs: measured.total.figures(during, plan.duration),
             generator_late_max_us: measured.lateness.figures("", plan.duration).max_us,
             unsent: measured.unsent,
             first_error: measured.first_error,
+            disturbance,
         }
     }
 
     fn line(&self) -> String {
         format!(
-            "{}; generator late max={}{}",
+            "{}; generator late max={}{}{}",
             self.pairs.line(),
             duration_text(self.generator_late_max_us),
+            self.disturbance.as_ref().map(|some| format!("; {}", some.text())).unwrap_or_default(),
             self.first_error.as_ref().map(|error| format!("; first error: {error}")).unwrap_or_default()
         )
     }
@@ -146,6 +150,7 @@ struct Workers {
     engine: Engine,
     script: Pairs,
     plan: Plan,
+    server_pid: u32,
 }
 
 impl Workers {
@@ -155,6 +160,7 @@ impl Workers {
             engine: Engine::connect(server.port, clients)?,
             script: Pairs::new("others", Way::Lock, clients, clients),
             plan: settings.plan.clone(),
+            server_pid: server.pid(),
         })
     }
 
@@ -166,13 +172,20 @@ impl Workers {
         mut at_start: impl FnMut(),
     ) -> Result<Others, Fault> {
         let plan = Plan { warmup: Duration::from_millis(100), duration, ..self.plan.clone() };
-        let mut opened = false;
+        let mut readings = Vec::with_capacity(2);
+        let pid = self.server_pid;
         let measured = self.engine.drive(&plan, &mut self.script, || {
-            if !std::mem::replace(&mut opened, true) {
+            readings.push(Reading::take(Some(pid)));
+            if readings.len() == 1 {
                 at_start();
             }
         })?;
-        Ok(Others::of(during, &plan, measured))
+        let mut readings = readings.into_iter();
+        let disturbance = match (readings.next(), readings.next()) {
+            (Some(before), Some(after)) => Disturbance::of(&after?.since(before?)),
+            _ => None,
+        };
+        Ok(Others::of(during, &plan, measured, disturbance))
     }
 }
 

@@ -121,9 +121,10 @@ impl Settings {
             };
             match flag.name.as_str() {
                 "help" => return Ok(None),
-                "server-bin" => settings.server_bin = flag.value()?.into(),
+                // The server runs in a directory of its own.
+                "server-bin" => settings.server_bin = std::path::absolute(flag.value()?)?,
                 "server-arg" => settings.server_args.push(flag.value()?),
-                "redis-bin" => settings.redis_bin = flag.value()?.into(),
+                "redis-bin" => settings.redis_bin = std::path::absolute(flag.value()?)?,
                 "clients" => clients = Some(flag.count(1, MAX_CLIENTS)? as usize),
                 "keys" => settings.keys = Some(flag.count(1, MAX_CLIENTS)? as usize),
                 "limit" => settings.limit = flag.count(1, u64::from(u32::MAX))? as u32,

@@ -65,6 +65,8 @@ fn dflockd_server_63_connections_are_counted_exactly() {
     for _ in 0..100 {
         assert_eq!(daemon.connect().rest(), "");
         drop(std::mem::replace(&mut a, b));
+        // On a busy machine even the loopback can deliver a later connection before an earlier end.
+        daemon.delivered();
         b = daemon.connect();
         b.is_open();
     }

@@ -123,6 +123,7 @@ impl Oracle {
     pub fn turn(&mut self, step: u64, now: u64) {
         self.step = step;
         self.now = self.now.max(now);
+        self.look_around();
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op) {

@@ -67,16 +67,21 @@ impl Daemon {
         daemon
     }
 
-    /// Lets time pass. Returns when the daemon has done everything that was due, after everything sent before.
-    pub(crate) fn pass(&mut self, ms: u64) {
-        let Some(clock) = &mut self.clock else {
-            std::thread::sleep(Duration::from_millis(ms));
-            return;
-        };
+    /// Waits until the kernel has delivered what was sent and the ends of what was closed.
+    pub(crate) fn delivered(&self) {
         let since = Instant::now();
         while in_flight(self.port) && since.elapsed() < Duration::from_millis(500) {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Lets time pass. Returns when the daemon has done everything that was due, after everything sent before.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.delivered();
+        let Some(clock) = &mut self.clock else {
+            std::thread::sleep(Duration::from_millis(ms));
+            return;
+        };
         let _ = clock.write_all(format!("{ms}\n").as_bytes());
         let mut answer = [0; 3];
         match clock.read_exact(&mut answer) {
@@ -175,6 +180,8 @@ impl Client {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                // A process that was stopped and goes on is told so, where a socket has a read timeout.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("no line: {error}"),
             }
         }

@@ -241,10 +241,11 @@ impl Core {
     }
 
     fn step_out(&mut self, id: &QueueId, consumer_id: RequestId) -> Option<Consumer> {
-        self.attending.remove(&consumer_id);
         let queue = self.queues.get(id);
         queue.hasty.retain(|&hasty| hasty != consumer_id);
+        // An observer stays where it is.
         let consumer = queue.consumers.remove(&consumer_id)?;
+        self.attending.remove(&consumer_id);
         if let Patience::Until(deadline) = consumer.patience {
             self.deadlines.remove(&(deadline, consumer_id));
         }
@@ -303,7 +304,14 @@ impl Core {
 
     pub(super) fn leave_queue(&mut self, id: RequestId, why: Leaving, out: &mut Vec<Output>) {
         let Some(queue_id) = self.attending.get(&id).cloned() else { return };
-        if let Some(consumer) = self.step_out(&queue_id, id) {
+        self.leave(id, &queue_id, why, out);
+        if self.queues.known(&queue_id).is_none_or(|queue| !queue.is_wanted()) {
+            self.queues.set_alarm(&queue_id, None);
+        }
+    }
+
+    fn leave(&mut self, id: RequestId, queue_id: &QueueId, why: Leaving, out: &mut Vec<Output>) {
+        if let Some(consumer) = self.step_out(queue_id, id) {
             let basis = consumer.basis;
             let reply = match why {
                 // Nobody will hear of these.
@@ -331,7 +339,7 @@ impl Core {
             Leaving::SentAway(reason) => reason,
             Leaving::Gone => Reason::Cancelled,
         };
-        let queue = self.queues.get(&queue_id);
+        let queue = self.queues.get(queue_id);
         queue.newcomers.retain(|&newcomer| newcomer != id);
         if queue.watchers.remove(&id).is_some() {
             self.attending.remove(&id);

@@ -125,8 +125,9 @@ impl Oracle {
                 _ => continue,
             };
             for (key, eras) in &self.keys {
-                let (Some((of, message)), Some(era)) = (key.as_message(), eras.last()) else { continue };
+                let Some(era) = eras.last() else { continue };
                 let Some(known) = era.state.message.as_ref() else { continue };
+                let Some((of, message)) = key.as_message() else { continue };
                 let at = known.visible_at.max(self.now);
                 let never = known.dead_since.is_some() || known.dies_at.is_some_and(|dies| dies <= at);
                 if of != *queue || era.state.lease.is_some() || never {
