@@ -227,7 +227,7 @@ pub(super) async fn set(invocation: &Invocation, compare: bool) -> Outcome<()> {
         }
         .await;
         if let Err(reason) = result {
-            let _ = sender.send(Err(reason)).await;
+            let _ = sender.send(Err(std::io::Error::other(reason))).await;
         }
     };
     let (answer, ()) = tokio::join!(api.send(call), pump);

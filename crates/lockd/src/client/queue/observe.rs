@@ -19,6 +19,10 @@ fn about(path: &'static str, queue: &QueueName) -> Call {
     Call::post(path).json(&json!({ "namespace": queue.namespace, "queue": queue.name }))
 }
 
+fn watching(queue: &QueueName) -> Call {
+    Call { silence: Some(SILENCE), ..about("/v1/queue/watch", queue) }
+}
+
 pub(in crate::client) async fn stats(invocation: &Invocation) -> Outcome<()> {
     let queue = named(invocation)?;
     let body = Api::new(invocation)?.send(about("/v1/queue/stats", &queue)).await?.bytes().await?;
@@ -65,7 +69,7 @@ pub(in crate::client) async fn watch(invocation: &Invocation) -> Outcome<()> {
     let queue = named(invocation)?;
     let api = Api::new(invocation)?;
     let mut last = (Value::Null, Value::Null);
-    let mut answer = api.send(about("/v1/queue/watch", &queue)).await?;
+    let mut answer = api.send(watching(&queue)).await?;
     let mut pause = FIRST_PAUSE;
     loop {
         let ended = follow(&mut answer, invocation.settings.format, &mut last, &mut pause).await;
@@ -75,7 +79,7 @@ pub(in crate::client) async fn watch(invocation: &Invocation) -> Outcome<()> {
         loop {
             tokio::time::sleep(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
             pause = (pause * 2).min(LAST_PAUSE);
-            match api.send(about("/v1/queue/watch", &queue)).await {
+            match api.send(watching(&queue)).await {
                 Ok(next) => {
                     answer = next;
                     break;
@@ -96,7 +100,6 @@ async fn follow(
     last: &mut (Value, Value),
     pause: &mut Duration,
 ) -> Outcome<()> {
-    answer.be_patient(SILENCE);
     let mut buffer = Vec::new();
     while let Some(piece) = answer.piece().await? {
         buffer.extend_from_slice(&piece);

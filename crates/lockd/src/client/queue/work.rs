@@ -106,6 +106,7 @@ impl Worker {
         let cannot = |error: std::io::Error| Failure::Local(format!("listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
         // Goes on while commands end: a request given up half-way could take a message along.
         let mut fetch: Option<Pin<Box<dyn Future<Output = Fetched> + Send>>> = None;
         // The queue was empty while commands were running.
@@ -140,6 +141,8 @@ impl Worker {
                 }
                 _ = interrupt.recv() => self.told_to_stop(),
                 _ = terminate.recv() => self.told_to_stop(),
+                // The commands are not in the terminal's group and would be left alone.
+                _ = hang_up.recv() => self.told_to_stop(),
             }
         }
     }
