@@ -103,6 +103,9 @@ impl Core {
                 return Served::Interrupted;
             }
             let Some((&consumer_id, consumer)) = queue.next_consumer(passed_by) else {
+                if passed_by.is_some() {
+                    self.nothing_left(id, turn);
+                }
                 return Served::All(state_due);
             };
             let stateful = consumer.op.stateful;
@@ -118,6 +121,9 @@ impl Core {
                     if passed.is_some() && stateful {
                         // The others in line may still get what this one cannot have.
                         passed_by = Some(consumer_id);
+                        if let Next::Later(at) = next {
+                            state_due = Some(state_due.map_or(at, |due| due.min(at)));
+                        }
                         continue;
                     }
                     self.nothing_left(id, turn);
@@ -145,6 +151,10 @@ impl Core {
                 continue;
             }
             if let Some(state_key) = &state_key {
+                if !self.may_expire(state_key) {
+                    self.fetch(id, key, Some(state_key.clone()), turn);
+                    return Served::Interrupted;
+                }
                 self.expire(state_key, turn);
                 self.hand_over_freed(turn);
                 let until = self.lanes.ready(state_key).and_then(|lane| match &lane.record.lease {
@@ -159,6 +169,17 @@ impl Core {
             }
             self.deliver(id, consumer_id, next, &key, state_key.as_ref(), turn);
         }
+    }
+
+    /// Are all here whom the end of this lease concerns, if its time is over?
+    fn may_expire(&mut self, key: &KeyId) -> bool {
+        let now = self.now;
+        let txn = self.lanes.ready(key).and_then(|lane| match &lane.record.lease {
+            Lease::Held(grant) if grant.is_expired(now) => Some(grant.txn),
+            _ => None,
+        });
+        let concerned = txn.map(|txn| self.participants(txn)).unwrap_or_default();
+        concerned.iter().all(|key| self.lanes.ready(key).is_some())
     }
 
     /// Asks for the records of the next message, and of some that come after it.

@@ -50,6 +50,8 @@ impl Oracle {
                 })
             }
             (Op::Dequeue(op), Shape::Delivered(deliveries)) => {
+                // Whoever carries the answer sees what becomes of it.
+                self.given_back.retain(|_, consumer| *consumer != id);
                 deliveries.len() == asked.collected && self.delivered(asked, op, deliveries)
             }
             (Op::Dequeue(op), Shape::Refused { reason: Reason::NoMessage, .. }) => {

@@ -247,7 +247,7 @@ impl Oracle {
             }
         }
         if let Some(lease) = &before.lease {
-            if (lease.expires <= now && !takes_part) || self.given_back.contains(&lease.id) {
+            if (lease.expires <= now && !takes_part) || self.given_back.contains_key(&lease.id) {
                 ways.push((before.ended_alone(now), Kind::Lapsed));
             }
             let concerned = group.contains(&one.key)

@@ -109,9 +109,24 @@ impl Oracle {
         if !self.market {
             return Ok(());
         }
+        for (key, eras) in self.keys.iter().filter(|_| !self.given_back.is_empty()) {
+            let lease = eras.last().and_then(|era| era.state.lease.as_ref());
+            let consumer = lease.and_then(|lease| self.given_back.get(&lease.id));
+            promise(
+                consumer.is_none_or(|consumer| self.requests.contains_key(consumer)),
+                "what a consumer had that has gone goes back at once",
+                || format!("{key}: {lease:?} was for {consumer:?}"),
+            )?;
+        }
         let awake = |at: u64| deadline.is_some_and(|deadline| deadline.0 <= at);
         for (id, asked) in &self.requests {
             let (queue, stateful) = match &asked.op {
+                Op::Dequeue(op) if op.wait_seconds == -1 && print.unanswered == 0 => {
+                    promise(asked.cancelled, "who does not want to wait is answered at once", || {
+                        format!("{id:?} waits for {}", op.queue)
+                    })?;
+                    continue;
+                }
                 Op::Dequeue(op) if self.surely_consumes(asked, &op.queue) => (&op.queue, op.stateful),
                 Op::WatchQueue(op) if print.unanswered == 0 => {
                     let head = self.head(&op.queue);
