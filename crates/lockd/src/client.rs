@@ -67,8 +67,10 @@ pub fn run(invocation: &Invocation) -> u8 {
 
 fn outcome(invocation: &Invocation) -> Outcome<u8> {
     // Needs neither a server nor anything that runs beside it.
-    if invocation.verb == Verb::Edit {
-        return edit::edit(invocation).map(|()| 0);
+    match invocation.verb {
+        Verb::Edit => return edit::edit(invocation).map(|()| 0),
+        Verb::TxnNew => return txn::new().map(|()| 0),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

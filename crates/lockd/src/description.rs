@@ -92,6 +92,7 @@ pub(crate) fn about(verb: Verb) -> &'static str {
             "Transactions by their id. Leases that were acquired with the same --txn-id are decided together,\n\
              as are the keys named with --participant."
         }
+        Verb::TxnNew => "Prints a fresh id for acquire --txn-id and queue dequeue --txn-id. Needs no server.",
         Verb::TxnPrepare => "Records a transaction with its participants; it is decided later, or expires.",
         Verb::TxnCommit => "Decides that what was staged is published. The first decision holds.",
         Verb::TxnRollback => "Decides that what was staged is discarded. The first decision holds.",

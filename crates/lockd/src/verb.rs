@@ -48,6 +48,7 @@ pub enum Verb {
     NamespaceSet,
     NamespaceSetQuery,
     Txn,
+    TxnNew,
     TxnPrepare,
     TxnCommit,
     TxnRollback,
@@ -398,6 +399,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "-q QUEUE MESSAGE-ID... | --all",
         "remove them for good",
     ),
+    entry(V::TxnNew, V::Txn, &["new"], Words::Nothing, "", "print a fresh id"),
     entry(
         V::TxnPrepare,
         V::Txn,

@@ -77,6 +77,7 @@ fn help_is_up_to_date() {
         ("help-client-queue-dead-letters-redrive", "client queue dead-letters redrive -h"),
         ("help-client-queue-dead-letters-purge", "client queue dead-letters purge -h"),
         ("help-txn", "client txn"),
+        ("help-txn-new", "txn new -h"),
         ("help-txn-prepare", "txn prepare -h"),
         ("help-txn-commit", "client txn commit -h"),
         ("help-txn-rollback", "txn rollback -h"),

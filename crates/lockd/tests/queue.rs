@@ -295,6 +295,11 @@ fn a_transaction_decides_for_all_its_keys() {
         lockd txn commit | sed 's/.* //'; lockd txn replay --txn-id $T | sed 's/.* //'"
     );
     assert_eq!(session.out(&script), "state=commit\nstate=commit\n");
+    // An id of one's own joins from the start.
+    let script = "T=$(lockd txn new)
+        for key in c d; do eval \"$(lockd client acquire -k $key --txn-id $T)\"; lockd client set /n=3 >/dev/null; done
+        lockd client release >/dev/null; lockd client get --public -k c --type raw 2>/dev/null";
+    assert_eq!(session.out(script), "{\"n\":3}\n");
     let error = session.error("lockd txn replay --txn-id '!'");
     assert!(error.starts_with("lockd: invalid_txn_id ("), "{error}");
     let error = session.error("lockd txn commit");

@@ -1,10 +1,15 @@
 //! `lockd txn`: transactions by their id. A decision holds for every participant on the store at once.
 
+use lockd_client::TxnId;
 use serde_json::{Value, json};
 
 use super::transport::{Api, Call};
 use super::{Failure, Invocation, Outcome, claim, print};
 use crate::verb::Verb;
+
+pub(super) fn new() -> Outcome<()> {
+    print::out(format!("{}\n", TxnId::fresh()).as_bytes())
+}
 
 pub(super) async fn decide(invocation: &Invocation) -> Outcome<()> {
     let settings = &invocation.settings;
