@@ -270,7 +270,9 @@ fn lql_58_sizes_and_depths_are_limited() {
     assert_eq!(limited(r#"{"a":1234 }"#, &["/a=1"], limits), large(10));
     assert_eq!(limited(r#"{"a":123 }"#, &["/a=1234567"], limits), large(12));
     assert_eq!(limited(r#"{"a":123 }"#, &["/b=12"], limits), large(12));
-    assert_eq!(limited("[[[[", &["/b=12"], limits), deep());
+    assert_eq!(limited("{\"a\":[[[", &["/b=12"], limits), deep());
+    // That it is no object is seen first.
+    assert_eq!(limited("[[[[", &["/b=12"], limits), Err(EditError::NotAnObject));
     assert_eq!(limited("{}", &["/a/b/c=0"], EditLimits { max_output: 99, ..limits }).unwrap().len(), 19);
     assert_eq!(limited("{}", &["/a/b/c/d=0"], EditLimits { max_output: 99, ..limits }), deep());
     assert_eq!(limited(r#"{"a":1}"#, &["/a/b/c/d=0"], EditLimits { max_output: 99, ..limits }), deep());
