@@ -12,6 +12,13 @@ pub const DEFAULT_STEPS: u64 = 600;
 pub const REGRESSIONS: &[(u64, &str)] = &[
     (0, "an acquire that was cancelled while its record was loading was granted all the same"),
     (1, "the end of a lease with nothing staged rolled back the transaction of others"),
+    (14, "a commit left the message behind whose delivery had run out"),
+    (37, "a queue kept its alarm when its last consumer had gone"),
+    (78, "a transaction that was prepared without participants was not found"),
+    (718, "a drain lost observers without answering them"),
+    (742, "the ack of a delivery whose transaction named others left the message itself"),
+    (3163, "naming a message with a lapsed lease rolled back a half of its own transaction"),
+    (3988, "a stateful consumer that passed a message by was not woken for the next"),
 ];
 
 /// A seed that breaks a promise.

@@ -162,10 +162,12 @@ impl Oracle {
         for (&id, asked) in hinted.into_iter().chain(others) {
             let mut add = |between: KeyModel, kind: Kind| ways.push((between, kind));
             match &asked.op {
-                Op::Enqueue(op) if *before == KeyModel::default() => {
-                    if KeyId::of_message(&op.queue, op.message) == one.key && !self.draining {
-                        add(KeyModel::enqueued(asked.time.max(now), op), Kind::Sent);
-                    }
+                Op::Enqueue(op)
+                    if *before == KeyModel::default()
+                        && KeyId::of_message(&op.queue, op.message) == one.key
+                        && !self.draining =>
+                {
+                    add(KeyModel::enqueued(now, op), Kind::Sent);
                 }
                 Op::Tend(op) if asked.op.key() == Some(&one.key) => {
                     let Some(found) = before.message.as_ref() else { continue };
@@ -217,25 +219,29 @@ impl Oracle {
                         _ => {}
                     }
                 }
-                Op::Extend(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
-                    if before.judge(now, &op.handle, Purpose::Extend).is_ok() {
-                        add(before.extended(now, op), Kind::Extended(id));
-                    }
+                Op::Extend(op)
+                    if message_key(&op.handle).as_ref() == Some(&one.key)
+                        && before.judge(now, &op.handle, Purpose::Extend).is_ok() =>
+                {
+                    add(before.extended(now, op), Kind::Extended(id));
                 }
-                Op::Extend(op) if state_of.is_some() && message_key(&op.handle) == state_of => {
-                    if before.is_held_with(now, &op.handle) {
-                        let of = state_of.as_ref().map(|key| self.model(key)).unwrap_or_default();
-                        let mut between = before.clone();
-                        if let (Some(lease), Some(with)) = (&mut between.lease, of.extended(now, op).lease) {
-                            lease.expires = with.expires;
-                        }
-                        add(between, Kind::Extended(id));
+                Op::Extend(op)
+                    if state_of.is_some()
+                        && message_key(&op.handle) == state_of
+                        && before.is_held_with(now, &op.handle) =>
+                {
+                    let of = state_of.as_ref().map(|key| self.model(key)).unwrap_or_default();
+                    let mut between = before.clone();
+                    if let (Some(lease), Some(with)) = (&mut between.lease, of.extended(now, op).lease) {
+                        lease.expires = with.expires;
                     }
+                    add(between, Kind::Extended(id));
                 }
-                Op::Abandon(op) if before.lease.as_ref().is_some_and(|lease| lease.id == op.lease) => {
-                    if message.is_some() || state_of.is_some() || !takes_part {
-                        add(before.ended_alone(now), Kind::Lapsed);
-                    }
+                Op::Abandon(op)
+                    if before.lease.as_ref().is_some_and(|lease| lease.id == op.lease)
+                        && (message.is_some() || state_of.is_some() || !takes_part) =>
+                {
+                    add(before.ended_alone(now), Kind::Lapsed);
                 }
                 Op::Release(op) if op.key == one.key && group.is_empty() => {
                     if matches!(before.apply(now, &asked.op, &self.limits), Expected::Decide { .. }) {
