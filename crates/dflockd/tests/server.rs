@@ -243,7 +243,10 @@ fn thousands_that_leave_at_once_take_everything_along() {
     let mut waiter = daemon.connect();
     waiter.send(format!("l\n{}\n900\n", count - 1));
     worker.sees_waiters(1);
-    drop(crowd);
+    for (number, client) in crowd.into_iter().enumerate() {
+        // Ends by a reset leave nothing behind in the kernel that would slow down the tests after this one.
+        if number % 20 == 0 { drop(client) } else { client.reset() }
+    }
     waiter.granted(33);
     worker.sees_connections(2);
     daemon.pass(0);
