@@ -133,3 +133,6 @@ impl Drop for Log {
         self.pool.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

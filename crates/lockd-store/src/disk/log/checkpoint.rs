@@ -56,7 +56,7 @@ impl Checkpointer {
         }
     }
 
-    fn perform(&mut self, task: Task) -> Result<(), StoreError> {
+    pub(super) fn perform(&mut self, task: Task) -> Result<(), StoreError> {
         match task {
             Task::Grow(number) => self.grow(number),
             Task::Checkpoint { through, count } => {

@@ -121,6 +121,12 @@ impl Pool {
         }
     }
 
+    /// Something to do, if there is.
+    #[cfg(test)]
+    pub(super) fn task(&self) -> Option<Task> {
+        self.state.lock().task()
+    }
+
     /// Adds a new segment.
     pub(super) fn add(&self, segment: Segment) {
         let mut state = self.state.lock();

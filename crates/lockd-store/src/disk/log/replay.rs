@@ -146,3 +146,6 @@ fn corrupt(path: &Path, offset: usize, detail: &str) -> StoreError {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests;
