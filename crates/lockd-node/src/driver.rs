@@ -152,6 +152,8 @@ impl Driver {
     /// Feeds one input and everything that follows from it.
     fn feed<'a>(&'a self, mut state: MutexGuard<'a, State>, input: Input) {
         let mut errands = Errands::default();
+        // One tick follows the other while many leases expire: whoever came for the lock meanwhile goes first.
+        let step_aside = matches!(input, Input::Tick);
         let mut next = Some(input);
         loop {
             if let Some(input) = next.take() {
@@ -159,7 +161,10 @@ impl Driver {
                 self.arm(&mut state);
             }
             let idle = state.draining && state.core.held_leases() == 0;
-            drop(state);
+            match step_aside {
+                true => MutexGuard::unlock_fair(state),
+                false => drop(state),
+            }
             if idle {
                 self.idle.notify_waiters();
             }

@@ -13,6 +13,7 @@ mod gate;
 mod handlers;
 #[doc(hidden)]
 pub mod judged;
+mod lingering;
 mod listener;
 mod query;
 mod route;

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::lingering::Lingering;
 use crate::route;
 use crate::shutdown::{self, DrainReport, Shutdown};
 
@@ -190,7 +191,7 @@ fn spawn<S: Readable>(
             let app = app.clone();
             async move { Ok::<_, Infallible>(route::serve(app, request).await) }
         });
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service);
         let connection = watcher.watch(connection);
         if let Err(error) = connection.await {
             tracing::debug!(sys = "api.http.server", %error, "connection ended");

@@ -1,48 +1,8 @@
 //! What one invocation of `lockd` comes to: the command to carry out, or the error to report and how.
 
+use crate::client::Invocation;
 use crate::config::ServerConfig;
-use crate::flags::Scope;
-
-/// The word that chooses what to do; no word at all is the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Serve,
-    Dev,
-    Version,
-    Help,
-}
-
-impl Verb {
-    pub(crate) const SUBCOMMANDS: [Verb; 3] = [Verb::Dev, Verb::Version, Verb::Help];
-
-    pub(crate) fn by_word(word: &str) -> Option<Verb> {
-        Verb::SUBCOMMANDS.into_iter().find(|verb| verb.word() == word)
-    }
-
-    /// The word after `lockd`; empty for the server.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Verb::Serve => "",
-            Verb::Dev => "dev",
-            Verb::Version => "version",
-            Verb::Help => "help",
-        }
-    }
-
-    /// `lockd version`, as errors name it.
-    pub(crate) fn path(self) -> String {
-        format!("lockd {}", self.word()).trim_end().to_owned()
-    }
-
-    pub(crate) fn knows(self, scope: Scope) -> bool {
-        match scope {
-            Scope::Everywhere | Scope::Process => true,
-            Scope::Server => matches!(self, Verb::Serve | Verb::Dev),
-            Scope::Dev => self == Verb::Dev,
-            Scope::Version => self == Verb::Version,
-        }
-    }
-}
+use crate::verb::Verb;
 
 #[derive(Debug)]
 pub enum Command {
@@ -52,6 +12,8 @@ pub enum Command {
     Dev(ServerConfig),
     /// Print the text on stdout. A broken configuration file does not stop this; it is only mentioned.
     Version { text: String, warning: Option<String> },
+    /// Talk to a running server.
+    Client(Box<Invocation>),
     /// Print the text on stdout.
     Help(String),
 }
@@ -83,6 +45,7 @@ impl UsageError {
         let usage = crate::help::usage(verb);
         let report = match verb {
             Verb::Serve => Report::UsageThenLogLine(usage),
+            verb if verb.is_terse() => Report::Plain { hint: None },
             _ => Report::UsageThenPlain(usage),
         };
         Self { message, report }
@@ -101,7 +64,9 @@ impl UsageError {
         let path = verb.path();
         Self {
             message: format!("unknown command {word:?} for {path:?}"),
-            report: Report::Plain { hint: Some(format!("Run '{path} --help' for usage.")) },
+            report: Report::Plain {
+                hint: (!verb.is_terse()).then(|| format!("Run '{path} --help' for usage.")),
+            },
         }
     }
 }

@@ -3,16 +3,15 @@
 
 use std::ffi::OsString;
 
-use crate::command::{UsageError, Verb};
+use crate::command::UsageError;
 use crate::flags::{self, Flag, Kind};
+use crate::verb::{Verb, Words};
 
 /// A flag as it was given, in order.
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) flag: &'static Flag,
     pub(crate) text: String,
-    /// What to say when the command does not have this flag.
-    unknown: String,
 }
 
 #[derive(Debug)]
@@ -32,13 +31,20 @@ impl CommandLine {
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: &[OsString]) -> Result<CommandLine, UsageError> {
-    let mut line = CommandLine { verb: Verb::Serve, given: Vec::new(), words: Vec::new() };
+    let (verb, mut path) = locate(args);
+    let mut line = CommandLine { verb, given: Vec::new(), words: Vec::new() };
     let mut args = args.iter();
     let mut only_words = false;
     while let Some(arg) = args.next() {
         let arg = text(line.verb, arg)?;
         if only_words || arg == "-" || !arg.starts_with('-') {
+            if path > 0 {
+                path -= 1;
+                continue;
+            }
             line.word(arg)?;
+            // What follows the key is another program's command line.
+            only_words |= verb.entry().words == Words::KeyAndCommand && line.words.len() > 1;
         } else if arg == "--" {
             only_words = true;
         } else if let Some(long) = arg.strip_prefix("--") {
@@ -47,25 +53,67 @@ pub(crate) fn parse(args: &[OsString]) -> Result<CommandLine, UsageError> {
             line.shorts(arg, &mut args)?;
         }
     }
-    let misplaced = line.given.iter().find(|given| !line.verb.knows(given.flag.scope));
-    match misplaced {
-        Some(given) => Err(UsageError::usage(line.verb, given.unknown.clone())),
-        None => Ok(line),
+    Ok(line)
+}
+
+/// The command that the words lead to, and how many of them do. Flags may stand anywhere between them, so this has to
+/// know which flags take the next word for their value.
+fn locate(args: &[OsString]) -> (Verb, usize) {
+    let takes_value = |found: Option<&Flag>| found.is_some_and(|flag| !matches!(flag.kind, Kind::Switch(_)));
+    let mut verb = Verb::Serve;
+    let mut words = 0;
+    let mut args = args.iter().map(|arg| arg.to_string_lossy());
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            break;
+        }
+        if let Some(long) = arg.strip_prefix("--") {
+            if takes_value(flags::all().find(|flag| flag.name == long)) {
+                args.next();
+            }
+        } else if arg.starts_with('-') && arg != "-" {
+            let mut letters = arg.char_indices().skip(1);
+            let valued = letters
+                .find(|(_, letter)| takes_value(flags::all().find(|flag| flag.short == Some(*letter))));
+            if valued.is_some_and(|(at, letter)| at + letter.len_utf8() == arg.len()) {
+                args.next();
+            }
+        } else {
+            let Some(below) = verb.below(&arg) else { break };
+            verb = below;
+            words += 1;
+        }
     }
+    (verb, words)
 }
 
 type Rest<'a> = std::slice::Iter<'a, OsString>;
 
 impl CommandLine {
     fn word(&mut self, word: &str) -> Result<(), UsageError> {
-        match (self.verb, Verb::by_word(word)) {
-            (Verb::Serve, Some(verb)) => self.verb = verb,
-            (Verb::Serve | Verb::Dev | Verb::Version, _) => {
-                return Err(UsageError::unknown_word(self.verb, word));
+        match self.verb.entry().words {
+            Words::Subcommand | Words::Nothing => Err(UsageError::unknown_word(self.verb, word)),
+            Words::AtMost(_) | Words::AtLeast(_) | Words::KeyAndCommand => {
+                self.words.push(word.to_owned());
+                Ok(())
             }
-            (Verb::Help, _) => self.words.push(word.to_owned()),
         }
-        Ok(())
+    }
+
+    /// Whether there are as many words as the command needs.
+    pub(crate) fn check_words(&self) -> Result<(), UsageError> {
+        let count = self.words.len();
+        let message = match self.verb.entry().words {
+            Words::AtMost(most) if count > most => format!("accepts at most {most} arg(s), received {count}"),
+            Words::AtLeast(least) if count < least => {
+                format!("requires at least {least} arg(s), only received {count}")
+            }
+            Words::KeyAndCommand if count < 2 => {
+                format!("requires a key and a command, only received {count} arg(s): write KEY -- COMMAND")
+            }
+            _ => return Ok(()),
+        };
+        Err(UsageError::usage(self.verb, message))
     }
 
     fn long(&mut self, arg: &str, long: &str, rest: &mut Rest<'_>) -> Result<(), UsageError> {
@@ -76,16 +124,15 @@ impl CommandLine {
         if name.is_empty() || name.starts_with('-') {
             return Err(UsageError::usage(self.verb, format!("bad flag syntax: {arg}")));
         }
-        let unknown = format!("unknown flag: --{name}");
-        let Some(flag) = flags::by_name(name) else {
-            return Err(UsageError::usage(self.verb, unknown));
+        let Some(flag) = flags::by_name(self.verb, name) else {
+            return Err(UsageError::usage(self.verb, format!("unknown flag: --{name}")));
         };
         let text = match (value, flag.kind) {
             (Some(value), _) => value,
             (None, Kind::Switch(_)) => "true".to_owned(),
             (None, _) => self.argument(rest, format!("flag needs an argument: --{name}"))?,
         };
-        self.given.push(Given { flag, text, unknown });
+        self.given.push(Given { flag, text });
         Ok(())
     }
 
@@ -93,8 +140,8 @@ impl CommandLine {
     fn shorts(&mut self, arg: &str, rest: &mut Rest<'_>) -> Result<(), UsageError> {
         let mut letters = arg[1..].chars();
         while let Some(letter) = letters.next() {
-            let unknown = format!("unknown shorthand flag: '{letter}' in {arg}");
-            let Some(flag) = flags::by_short(letter) else {
+            let Some(flag) = flags::by_short(self.verb, letter) else {
+                let unknown = format!("unknown shorthand flag: '{letter}' in {arg}");
                 return Err(UsageError::usage(self.verb, unknown));
             };
             let attached = letters.as_str();
@@ -108,7 +155,7 @@ impl CommandLine {
                     attached.strip_prefix('=').unwrap_or(attached).to_owned()
                 }
             };
-            self.given.push(Given { flag, text, unknown });
+            self.given.push(Given { flag, text });
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::command::Verb;
+use crate::client_help;
 use crate::flags::{self, Effect, Flag, Scope, Section};
+use crate::verb::Verb;
 
 const WIDTH: usize = 100;
 const INDENT: usize = 10;
@@ -14,10 +15,8 @@ const NO_BREAK: char = '\u{a0}';
 pub(crate) fn usage(verb: Verb) -> String {
     let path = verb.path();
     let form = match verb {
-        Verb::Serve => "lockd --store URL [flags]\n  lockd [command]",
-        Verb::Dev => "lockd dev [flags]",
-        Verb::Version => "lockd version [--version | --semver]",
-        Verb::Help => "lockd help [command]",
+        Verb::Serve => "lockd --store URL [flags]\n  lockd [command]".to_owned(),
+        verb => format!("{path} {}", verb.entry().form),
     };
     format!("Usage:\n  {form}\n\nRun '{path} --help' for all flags.\n\n")
 }
@@ -25,19 +24,23 @@ pub(crate) fn usage(verb: Verb) -> String {
 /// The whole help of a command.
 pub(crate) fn text(verb: Verb) -> String {
     let mut out = String::new();
-    out.push_str(match verb {
-        Verb::Serve => SERVE,
-        Verb::Dev => DEV,
-        Verb::Version => VERSION,
-        Verb::Help => HELP,
-    });
+    match verb {
+        Verb::Serve => out.push_str(SERVE),
+        Verb::Dev => out.push_str(DEV),
+        Verb::Version => out.push_str(VERSION),
+        Verb::Help => out.push_str(HELP),
+        verb => introduce(verb, &mut out),
+    }
     let shown = |flag: &&Flag| match flag.scope {
         // Flags that every command accepts matter to these two only for the sake of scripts.
         Scope::Everywhere => matches!(verb, Verb::Serve | Verb::Dev),
         scope => verb.knows(scope),
     };
     for section in Section::ALL {
-        let flags: Vec<_> = flags::all()
+        if section == Section::Connection && verb.is_group() {
+            continue;
+        }
+        let flags: Vec<_> = flags::of(verb)
             .filter(shown)
             .filter(|flag| flag.section == section && flag.effect == Effect::Live)
             .collect();
@@ -65,6 +68,25 @@ pub(crate) fn text(verb: Verb) -> String {
     out
 }
 
+/// What a client command is for, how it is written, and what hangs below it.
+fn introduce(verb: Verb, out: &mut String) {
+    let _ = write!(out, "{}\n\nUsage:\n  {} {}\n", client_help::about(verb), verb.path(), verb.entry().form);
+    let examples = client_help::examples(verb);
+    if !examples.is_empty() {
+        let _ = writeln!(out, "\nExamples:\n{examples}");
+    }
+    if verb.is_group() {
+        out.push_str("\nCommands:\n");
+        for entry in verb.subcommands() {
+            let _ = writeln!(out, "  {:<12}{}", entry.names[0], entry.summary);
+        }
+    } else if let [_, aliases @ ..] = verb.entry().names
+        && !aliases.is_empty()
+    {
+        let _ = writeln!(out, "\nAlso: {}", aliases.join(", "));
+    }
+}
+
 fn describe(flag: &Flag, verb: Verb, out: &mut String) {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
     let _ = writeln!(out, "  {}", format!("{short}--{} {}", flag.name, flag.placeholder()).trim_end());
@@ -78,7 +100,7 @@ fn describe(flag: &Flag, verb: Verb, out: &mut String) {
     if !default.is_empty() {
         let _ = write!(text, " [default:{NO_BREAK}{default}]");
     }
-    if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve) {
+    if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve || verb.is_client()) {
         let _ = write!(text, " [env:{NO_BREAK}{variable}]");
     }
     wrap(&text, INDENT, out);
@@ -120,6 +142,8 @@ Examples:
 
 Commands:
   dev         run a server for development that needs no configuration
+  client      work with leases and state on a running server
+  namespace   read and change the settings of a namespace
   version     print the version
   help        print the help of a command
 ";
@@ -162,7 +186,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_hundred_columns_and_names_every_flag() {
-        for verb in [Verb::Serve, Verb::Dev, Verb::Version, Verb::Help] {
+        for verb in std::iter::once(Verb::Serve).chain(crate::verb::ENTRIES.iter().map(|entry| entry.verb)) {
             let text = text(verb);
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");

@@ -4,6 +4,8 @@
 //! [`log`] opens the log that was asked for; [`serve()`] runs the server until [`signals`] end it. Every flag is
 //! described once, in [`flags`]; parsing, variables, file keys, `--help` and `docs/config.md` follow from there.
 
+pub mod client;
+mod client_help;
 mod command;
 mod command_line;
 mod config;
@@ -20,6 +22,7 @@ pub mod serve;
 pub mod signals;
 mod source;
 mod value;
+mod verb;
 mod version;
 
 pub use command::{Command, Report, UsageError};
@@ -30,3 +33,4 @@ pub use listen::{Family, Listen};
 pub use notice::Notice;
 pub use resolve::{Inputs, resolve};
 pub use serve::serve;
+pub use verb::Verb;

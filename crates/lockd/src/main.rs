@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             }
             print(&format!("{text}\n"))
         }
+        Ok(Command::Client(invocation)) => ExitCode::from(lockd::client::run(&invocation)),
         Ok(Command::Help(text)) => print(&text),
         Err(error) => refuse(&error, &env),
     }

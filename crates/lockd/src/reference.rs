@@ -25,7 +25,9 @@ pub fn markdown() -> String {
         let _ = writeln!(out, "| `{}` | {} | {} |", variable.name, code(variable.default), variable.help);
     }
     out.push_str(COMMAND_LINE_ONLY);
-    for flag in flags::all().filter(|flag| !flag.scope.is_configurable() && flag.scope != Scope::Version) {
+    for flag in flags::all().filter(|flag| {
+        !flag.scope.is_configurable() && !flag.scope.is_client() && flag.scope != Scope::Version
+    }) {
         let _ = writeln!(out, "| {} | {} |", spelling(flag), flag.help);
     }
     out.push_str(WITHOUT_EFFECT);

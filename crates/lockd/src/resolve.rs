@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::{Command, UsageError, Verb};
+use crate::client::Invocation;
+use crate::command::{Command, UsageError};
 use crate::command_line::{self, CommandLine};
 use crate::config::ServerConfig;
 use crate::config_file::{ConfigFile, ReadFile, Scalar};
@@ -15,6 +16,7 @@ use crate::log::{LogSettings, Mode};
 use crate::notice::Notice;
 use crate::source::Source;
 use crate::value;
+use crate::verb::Verb;
 use crate::version::{self, Form};
 
 /// Everything a start depends on.
@@ -39,11 +41,16 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Command, UsageError> {
     if only_flags.read_all_given()?.help {
         return Ok(Command::Help(help::text(verb)));
     }
+    if verb.is_group() {
+        return Ok(Command::Help(help::text(verb)));
+    }
+    line.check_words()?;
     match verb {
         Verb::Serve => serve(inputs, &line),
         Verb::Dev => dev(inputs, &line),
         Verb::Version => version(inputs, &line),
         Verb::Help => topic(&line),
+        _ => client(inputs, line),
     }
 }
 
@@ -95,6 +102,27 @@ fn dev(inputs: &Inputs<'_>, line: &CommandLine) -> Result<Command, UsageError> {
     Ok(Command::Dev(config))
 }
 
+/// The file is read for its `client` keys; a server's settings have no say here.
+fn client(inputs: &Inputs<'_>, line: CommandLine) -> Result<Command, UsageError> {
+    let verb = line.verb;
+    let setting = |message| UsageError::setting(verb, message);
+    let file = config_file(inputs, &line, true).map_err(setting)?;
+    let sources = Sources { line: &line, env: inputs.env, file: file.as_ref(), home: home(inputs) };
+    let (settings, _) = sources.read_all()?;
+    let timeout_given = !sources.is_default("timeout");
+    let directory = config_directory(inputs, true);
+    let correlation_id = (inputs.env)("LOCKD_CLIENT_CORRELATION_ID").and_then(|id| id.into_string().ok());
+    Ok(Command::Client(Box::new(Invocation {
+        verb,
+        settings: settings.client,
+        words: line.words,
+        timeout_given,
+        directory,
+        home: home(inputs),
+        correlation_id,
+    })))
+}
+
 fn version(inputs: &Inputs<'_>, line: &CommandLine) -> Result<Command, UsageError> {
     let only_flags = Sources { line, env: &|_| None, file: None, home: home(inputs) };
     let settings = only_flags.read_all_given()?;
@@ -115,11 +143,9 @@ fn version(inputs: &Inputs<'_>, line: &CommandLine) -> Result<Command, UsageErro
 }
 
 fn topic(line: &CommandLine) -> Result<Command, UsageError> {
-    let verb = match line.words.as_slice() {
-        [] => Verb::Serve,
-        [word] => Verb::by_word(word).ok_or_else(|| UsageError::unknown_word(Verb::Serve, word))?,
-        [_, surplus, ..] => return Err(UsageError::unknown_word(Verb::Help, surplus)),
-    };
+    let verb = line.words.iter().try_fold(Verb::Serve, |verb, word| {
+        verb.below(word).ok_or_else(|| UsageError::unknown_word(verb, word))
+    })?;
     Ok(Command::Help(help::text(verb)))
 }
 
@@ -137,9 +163,16 @@ fn config_file(
         Some("") | None => variable("LOCKD_CONFIG"),
         Some(path) => Some(expand_home(Path::new(path), home.as_deref())),
     };
-    let directory = variable("LOCKD_CONFIG_DIR").or_else(|| home.as_ref().map(|home| home.join(".lockd")));
-    let default = directory.filter(|_| with_defaults).map(|directory| directory.join("config.yaml"));
+    let default = config_directory(inputs, with_defaults).map(|directory| directory.join("config.yaml"));
     ConfigFile::load(explicit, default, inputs.read_file)
+}
+
+/// Where the configuration and the bundles of this user are.
+fn config_directory(inputs: &Inputs<'_>, with_defaults: bool) -> Option<PathBuf> {
+    let home = home(inputs);
+    let given = (inputs.env)("LOCKD_CONFIG_DIR").filter(|value| !value.is_empty());
+    let given = given.map(|value| expand_home(Path::new(&value), home.as_deref()));
+    given.or_else(|| home.map(|home| home.join(".lockd"))).filter(|_| with_defaults)
 }
 
 fn home(inputs: &Inputs<'_>) -> Option<PathBuf> {
@@ -209,7 +242,7 @@ impl Sources<'_> {
         let verb = self.line.verb;
         let mut settings = Settings::default();
         let mut notices = Vec::new();
-        for flag in flags::all() {
+        for flag in flags::of(verb) {
             let default =
                 Found { text: flag.default.to_owned(), source: Source::Default, bare_number: false };
             if !default.text.is_empty() {
@@ -236,13 +269,13 @@ impl Sources<'_> {
     }
 
     fn is_default(&self, name: &str) -> bool {
-        flags::by_name(name).is_some_and(|flag| matches!(self.find(flag), Ok(None)))
+        flags::by_name(self.line.verb, name).is_some_and(|flag| matches!(self.find(flag), Ok(None)))
     }
 
     /// The value that counts for a flag, unless it has its default.
     fn find(&self, flag: &'static Flag) -> Result<Option<Found>, String> {
         if let Some(inverse) = flag.inverse
-            && let Some(found) = self.find_configured(inverse)?
+            && let Some(found) = self.find_configured(Some(flags::variable(inverse)), Some(inverse))?
         {
             let on = value::parse_bool(&found.text)
                 .map_err(|reason| format!("config: {}: {reason}", found.source))?;
@@ -252,22 +285,20 @@ impl Sources<'_> {
             let source = Source::Flag(flag.name);
             return Ok(Some(Found { text: text.to_owned(), source, bare_number: false }));
         }
-        if !flag.scope.is_configurable() {
-            return Ok(None);
-        }
-        self.find_configured(flag.name)
+        self.find_configured(flag.variable(), flag.key())
     }
 
     /// The environment, else the file. An empty variable counts as unset.
-    fn find_configured(&self, name: &str) -> Result<Option<Found>, String> {
-        let variable = flags::variable(name);
-        if let Some(value) = (self.env)(&variable).filter(|value| !value.is_empty()) {
+    fn find_configured(&self, variable: Option<String>, key: Option<&str>) -> Result<Option<Found>, String> {
+        if let Some(variable) = variable
+            && let Some(value) = (self.env)(&variable).filter(|value| !value.is_empty())
+        {
             let text = value
                 .into_string()
                 .map_err(|_| format!("config: {variable}: the value is not valid UTF-8"))?;
             return Ok(Some(Found { text, source: Source::Variable(variable), bare_number: false }));
         }
-        let Some(file) = self.file else {
+        let (Some(file), Some(name)) = (self.file, key) else {
             return Ok(None);
         };
         let source = Source::File { key: name.to_owned(), path: file.path.clone() };
@@ -335,6 +366,8 @@ impl Sources<'_> {
     fn in_range(&self, flag: &Flag, found: &Found, number: i64) -> Result<Option<i64>, UsageError> {
         match flag.range {
             Range::Any => Ok(Some(number)),
+            Range::Positive if number <= 0 => Err(self.refused(format!("{} must be > 0", flag.words()))),
+            Range::Positive => Ok(Some(number)),
             Range::PositiveOrDefault => Ok(Some(number).filter(|number| *number > 0)),
             Range::NotNegative | Range::ZeroIsDefault if number < 0 => Err(self.refused(format!(
                 "config: {} must be >= 0, got {} from {}",

@@ -20,8 +20,9 @@ use crate::port::{Batch, Change, StoreError};
 /// The one keyspace all records are in.
 const RECORDS: &str = "records";
 
-/// How much is kept in memory before it is written out as a table.
-const MEMTABLE: u64 = 64 << 20;
+/// How much is kept in memory before it is written out as a table. Whoever commits while a table is written shares the disk
+/// with it: four times as much makes the slowest commits several times slower.
+const MEMTABLE: u64 = 16 << 20;
 const BLOCK_CACHE: u64 = 64 << 20;
 
 /// One thread flushes and compacts. With more, fjall keeps the first free for flushing, and that one spins while another

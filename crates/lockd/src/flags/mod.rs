@@ -4,6 +4,8 @@
 pub(crate) use process::LEVELS;
 
 mod background;
+mod client;
+mod client_settings;
 mod listener;
 mod logstore;
 mod process;
@@ -14,9 +16,11 @@ mod storage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use client_settings::ClientSettings;
 pub use settings::Settings;
 
 use crate::value;
+use crate::verb::Verb;
 
 /// One flag.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub struct Flag {
     pub scope: Scope,
     /// A key and variable of the opposite meaning, which wins when it is set.
     pub inverse: Option<&'static str>,
+    /// A variable that does not follow the rule.
+    pub fixed_variable: Option<&'static str>,
+    /// A key of the configuration file that does not follow the rule.
+    pub fixed_key: Option<&'static str>,
 }
 
 impl Flag {
@@ -53,11 +61,19 @@ impl Flag {
         effect: Effect::Live,
         scope: Scope::Server,
         inverse: None,
+        fixed_variable: None,
+        fixed_key: None,
     };
 
     /// The environment variable that sets it, unless it exists on the command line only.
     pub fn variable(&self) -> Option<String> {
-        self.scope.is_configurable().then(|| variable(self.name))
+        let by_rule = || self.scope.is_configurable().then(|| variable(self.name));
+        self.fixed_variable.map(str::to_owned).or_else(by_rule)
+    }
+
+    /// The key in the configuration file, if it can stand there.
+    pub fn key(&self) -> Option<&'static str> {
+        self.fixed_key.or_else(|| self.scope.is_configurable().then_some(self.name))
     }
 
     /// What stands for the value in help; empty for switches.
@@ -128,6 +144,8 @@ pub enum Range {
     ZeroIsDefault,
     /// Everything up to zero stands for the default.
     PositiveOrDefault,
+    /// Zero and less are errors.
+    Positive,
     Any,
 }
 
@@ -151,11 +169,19 @@ pub enum Scope {
     Dev,
     /// `lockd version` only, command line only.
     Version,
+    /// Every command that talks to a server; each flag names its variable and key.
+    Connection,
+    /// These client commands only.
+    Commands(&'static [Verb]),
 }
 
 impl Scope {
     pub fn is_configurable(self) -> bool {
         matches!(self, Scope::Server | Scope::Everywhere)
+    }
+
+    pub fn is_client(self) -> bool {
+        matches!(self, Scope::Connection | Scope::Commands(_))
     }
 }
 
@@ -170,10 +196,12 @@ pub enum Section {
     Background,
     LogStore,
     Version,
+    Command,
+    Connection,
 }
 
 impl Section {
-    pub const ALL: [Section; 8] = [
+    pub const ALL: [Section; 10] = [
         Section::Process,
         Section::Listener,
         Section::Security,
@@ -182,6 +210,8 @@ impl Section {
         Section::Background,
         Section::LogStore,
         Section::Version,
+        Section::Command,
+        Section::Connection,
     ];
 
     pub fn title(self) -> &'static str {
@@ -194,23 +224,38 @@ impl Section {
             Section::Background => "Background work",
             Section::LogStore => "Disk store internals",
             Section::Version => "Version",
+            Section::Command => "Flags",
+            Section::Connection => "Connection",
         }
     }
 }
 
 /// All flags, section by section.
 pub fn all() -> impl Iterator<Item = &'static Flag> {
-    [process::FLAGS, listener::FLAGS, security::FLAGS, storage::FLAGS, background::FLAGS, logstore::FLAGS]
-        .into_iter()
-        .flatten()
+    [
+        process::FLAGS,
+        listener::FLAGS,
+        security::FLAGS,
+        storage::FLAGS,
+        background::FLAGS,
+        logstore::FLAGS,
+        client::FLAGS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
-pub fn by_name(name: &str) -> Option<&'static Flag> {
-    all().find(|flag| flag.name == name)
+/// The flags of one command. Different commands may give the same name to different flags.
+pub fn of(verb: Verb) -> impl Iterator<Item = &'static Flag> {
+    all().filter(move |flag| verb.knows(flag.scope))
 }
 
-pub fn by_short(letter: char) -> Option<&'static Flag> {
-    all().find(|flag| flag.short == Some(letter))
+pub fn by_name(verb: Verb, name: &str) -> Option<&'static Flag> {
+    of(verb).find(|flag| flag.name == name)
+}
+
+pub fn by_short(verb: Verb, letter: char) -> Option<&'static Flag> {
+    of(verb).find(|flag| flag.short == Some(letter))
 }
 
 #[cfg(test)]
@@ -221,11 +266,15 @@ mod tests {
 
     #[test]
     fn every_flag_is_described_once_and_completely() {
-        let mut names = HashSet::new();
-        let mut letters = HashSet::new();
+        for verb in std::iter::once(Verb::Serve).chain(crate::verb::ENTRIES.iter().map(|entry| entry.verb)) {
+            let mut names = HashSet::new();
+            let mut letters = HashSet::new();
+            for flag in of(verb) {
+                assert!(names.insert(flag.name), "{} of {verb:?} twice", flag.name);
+                assert!(flag.short.is_none_or(|letter| letters.insert(letter)), "-{:?} twice", flag.short);
+            }
+        }
         for flag in all() {
-            assert!(names.insert(flag.name), "{} twice", flag.name);
-            assert!(flag.short.is_none_or(|letter| letters.insert(letter)), "-{:?} twice", flag.short);
             assert!(!flag.help.is_empty() && flag.help.ends_with('.'), "--{}: {:?}", flag.name, flag.help);
             assert!(
                 flag.name
@@ -238,8 +287,8 @@ mod tests {
 
     #[test]
     fn variables_follow_the_name() {
-        assert_eq!(by_name("drain-grace").unwrap().variable().unwrap(), "LOCKD_DRAIN_GRACE");
-        assert_eq!(by_short('n').unwrap().name, "default-namespace");
-        assert_eq!(by_name("config").unwrap().variable(), None);
+        assert_eq!(by_name(Verb::Serve, "drain-grace").unwrap().variable().unwrap(), "LOCKD_DRAIN_GRACE");
+        assert_eq!(by_short(Verb::Serve, 'n').unwrap().name, "default-namespace");
+        assert_eq!(by_name(Verb::Serve, "config").unwrap().variable(), None);
     }
 }

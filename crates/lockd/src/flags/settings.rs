@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ClientSettings;
+
 /// Raw values. `Default` is empty, not the product's defaults: those stand in the flag tables and are applied first.
 #[derive(Debug, Default, Clone)]
 pub struct Settings {
@@ -28,4 +30,5 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     pub version_only: bool,
     pub semver_only: bool,
+    pub client: ClientSettings,
 }
