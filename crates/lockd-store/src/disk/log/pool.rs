@@ -163,7 +163,10 @@ impl State {
         if std::mem::take(&mut self.wanted) && self.ready.is_empty() && self.segments < MOST {
             return Some(Task::Grow(self.segments));
         }
-        if let Some((_, last)) = self.full.back() {
+        // A checkpoint makes commits wait for a moment, so it is not made for one segment while there is another.
+        if let Some((_, last)) = self.full.back()
+            && (self.full.len() > 1 || self.ready.is_empty())
+        {
             return Some(Task::Checkpoint { through: *last, count: self.full.len() });
         }
         std::mem::take(&mut self.nudged).then_some(Task::SyncJournal)
