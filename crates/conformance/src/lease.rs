@@ -208,13 +208,11 @@ impl Client {
     #[track_caller]
     pub fn start_acquire(&self, key: &str, changes: Value) -> Waiter {
         let request = Request::post("/v1/acquire").json(&merged(acquire_body(key), changes));
-        let mut connection = self.connect();
-        connection.send(&request).expect("send an acquire");
-        Waiter { connection, request: request.to_string(), started: std::time::Instant::now() }
+        Waiter::start(self, &request)
     }
 }
 
-/// An acquire that may be waiting at the server.
+/// A request, such as an acquire, that may be waiting at the server.
 #[derive(Debug)]
 pub struct Waiter {
     connection: Connection,
@@ -223,6 +221,14 @@ pub struct Waiter {
 }
 
 impl Waiter {
+    /// Sends a request and leaves its answer for later.
+    #[track_caller]
+    pub fn start(client: &Client, request: &Request) -> Self {
+        let mut connection = client.connect();
+        connection.send(request).expect("send a request");
+        Self { connection, request: request.to_string(), started: std::time::Instant::now() }
+    }
+
     /// Waits for the answer.
     #[track_caller]
     pub fn join(mut self) -> Response {

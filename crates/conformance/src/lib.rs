@@ -1,21 +1,26 @@
 //! What the conformance tests share: a client that speaks raw HTTP/1.1 ([`http`]), the few lockd calls that
-//! most tests need ([`lease`]), a server process to test ([`server`]), and the replayer of recorded exchanges
-//! ([`recording`], [`name`], [`compare`], [`replay`]).
+//! most tests need ([`lease`], [`queue`] with [`multipart`], [`stream`] for answers that stay open), a server process to test ([`server`]), and the replayer of recorded exchanges
+//! ([`recording`], [`name`], [`compare`], [`check`],
+//! [`replay`]).
 //!
 //! Nothing here knows how the server is built: it is started as a program and spoken to through a socket.
 //! The crate is test support, so a broken environment (no binary, no free port) fails loudly with a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+pub mod check;
 pub mod compare;
 pub mod digest;
 pub mod fresh;
 pub mod http;
 pub mod lease;
+pub mod multipart;
 pub mod name;
+pub mod queue;
 pub mod reaper;
 pub mod recording;
 pub mod replay;
 pub mod server;
+pub mod stream;
 
 /// Whether the tests that take long or much memory shall run too: `LOCKD_SLOW=1`. Otherwise they say that they were
 /// skipped.

@@ -54,9 +54,9 @@ impl Names {
             let value = match piece {
                 Piece::Literal(literal) => (*literal).to_owned(),
                 // Any correlation id, another one each time.
-                Piece::Name("cid") => match take("cid", rest, &pieces[place + 1..]) {
+                Piece::Name(any @ ("cid" | "rfc3339")) => match take(any, rest, &pieces[place + 1..]) {
                     Some(value) if !value.is_empty() => value.to_owned(),
-                    _ => return differs(self, ": no correlation id"),
+                    _ => return differs(self, &format!(": no {any}")),
                 },
                 // Any number, another one each time.
                 Piece::Name("n") => {

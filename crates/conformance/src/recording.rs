@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::digest;
 
@@ -49,6 +49,54 @@ pub enum Step {
     Sleep {
         seconds: f64,
     },
+    /// Send a request whose answer stays open.
+    Open {
+        label: String,
+        request: Exchange,
+    },
+    /// Wait for further deliveries or events of an open answer; the first time with its status and headers.
+    Take {
+        label: String,
+        units: usize,
+        answer: Answer,
+        with_head: bool,
+    },
+    /// How many deliveries or events come within this time, and whether the answer is `open` after it.
+    Quiet {
+        label: String,
+        seconds: f64,
+        new_units: usize,
+        end: String,
+    },
+    /// Wait until the server ends an open answer: the bytes after the last unit, and whether that was `clean` or `cut`.
+    Finish {
+        label: String,
+        text: String,
+        end: String,
+    },
+    /// Close an open answer.
+    Close {
+        label: String,
+    },
+    /// A statement about earlier answers, and what it must be.
+    Check {
+        statement: String,
+        expected: Value,
+    },
+}
+
+impl Scenario {
+    /// Whether the scenario says what the contract wants. One that touches a defect and does not say what is right
+    /// instead only shows what the defect was.
+    pub fn is_binding(&self) -> bool {
+        let fixed = |step: &Step| match step {
+            Step::Exchange { answer, .. } | Step::Join { answer, .. } | Step::Take { answer, .. } => {
+                answer.fixed.is_some()
+            }
+            _ => false,
+        };
+        self.tags.is_empty() || self.steps.iter().any(fixed)
+    }
 }
 
 /// A request as recorded; names in its strings are not filled in yet.
@@ -102,8 +150,16 @@ pub enum Body {
     Empty,
     Json(Value),
     Text(String),
+    /// Text with JSON objects in it, which stand in the text as `${json1}` and so on. One that is not listed may be any.
+    Woven {
+        text: String,
+        objects: Map<String, Value>,
+    },
     Bytes(Vec<u8>),
-    Digest { sha256: String, bytes: usize },
+    Digest {
+        sha256: String,
+        bytes: usize,
+    },
 }
 
 /// Parses a whole file. An error names the line and what is wrong with it.
@@ -124,8 +180,8 @@ struct RawScenario {
     steps: Vec<RawStep>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct RawStep {
     method: Option<String>,
     path: Option<String>,
@@ -152,6 +208,14 @@ struct RawStep {
     sleep: Option<f64>,
     race: Option<usize>,
     outcomes: Option<BTreeMap<String, usize>>,
+    open: Option<String>,
+    take: Option<String>,
+    units: Option<usize>,
+    quiet: Option<String>,
+    seconds: Option<f64>,
+    finish: Option<String>,
+    close: Option<String>,
+    check: Option<String>,
     #[serde(rename = "note")]
     _note: Option<String>,
     fixed: Option<RawFixed>,
@@ -160,7 +224,7 @@ struct RawStep {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFixed {
-    status: u16,
+    status: Option<u16>,
     #[serde(default)]
     resp_headers: BTreeMap<String, String>,
     resp_json: Option<Value>,
@@ -219,6 +283,12 @@ fn scenario(line: &str) -> Result<Scenario, String> {
 
 fn step(mut raw: RawStep) -> Result<Step, String> {
     let request = request(&mut raw)?;
+    if let Some(step) = stream_step(&mut raw, request.as_ref())? {
+        return Ok(step);
+    }
+    if raw.units.is_some() || raw.seconds.is_some() {
+        return Err("units and seconds belong to streams".to_owned());
+    }
     let kinds = (raw.start.take(), raw.join.take(), raw.abandon.take(), raw.sleep.take(), raw.race.take());
     let outcomes = raw.outcomes.take();
     match (kinds, request, outcomes) {
@@ -244,6 +314,69 @@ fn step(mut raw: RawStep) -> Result<Step, String> {
         }
         _ => Err("its members do not make one of the known kinds of step".to_owned()),
     }
+}
+
+/// The steps about answers that stay open, and statements.
+fn stream_step(raw: &mut RawStep, request: Option<&Exchange>) -> Result<Option<Step>, String> {
+    let labels = [&raw.open, &raw.take, &raw.quiet, &raw.finish, &raw.close, &raw.check];
+    let others = raw.start.is_some()
+        || raw.join.is_some()
+        || raw.abandon.is_some()
+        || raw.sleep.is_some()
+        || raw.race.is_some()
+        || raw.outcomes.is_some();
+    match labels.into_iter().flatten().count() {
+        0 => return Ok(None),
+        1 if !others && request.is_some() == raw.open.is_some() => {}
+        _ => return Err("its members do not make one of the known kinds of step".to_owned()),
+    }
+    if raw.units.is_some() != raw.take.is_some() || raw.seconds.is_some() != raw.quiet.is_some() {
+        return Err("units belong to take, seconds to quiet".to_owned());
+    }
+    let mut raw = std::mem::take(raw);
+    let object = |json: Option<Value>| match json {
+        Some(Value::Object(object)) => Ok(object),
+        _ => Err("resp_json is not an object".to_owned()),
+    };
+    let end = |object: &Map<String, Value>, members: usize| match object.get("end").and_then(Value::as_str) {
+        Some(end) if object.len() == members => Ok(end.to_owned()),
+        _ => Err(format!("resp_json has other members than expected: {object:?}")),
+    };
+    let step = if let (Some(label), Some(request)) = (raw.open.take(), request) {
+        no_answer(&raw)?;
+        Step::Open { label, request: request.clone() }
+    } else if let (Some(label), Some(units)) = (raw.take.take(), raw.units.take()) {
+        let with_head = raw.status.is_some();
+        if !with_head {
+            // The answer has shown them before.
+            (raw.status, raw.resp_headers) = (Some(200), Some(BTreeMap::new()));
+        }
+        Step::Take { label, units, answer: answer(raw)?, with_head }
+    } else if let (Some(label), Some(seconds)) = (raw.quiet.take(), raw.seconds.take()) {
+        let object = object(raw.resp_json.take())?;
+        no_answer(&raw)?;
+        let new_units = object.get("new_units").and_then(Value::as_u64).ok_or("quiet has no new_units")?;
+        Step::Quiet { label, seconds, new_units: new_units as usize, end: end(&object, 2)? }
+    } else if let Some(label) = raw.finish.take() {
+        let (object, text) = (object(raw.resp_json.take())?, raw.resp_text.take());
+        no_answer(&raw)?;
+        Step::Finish { label, text: text.unwrap_or_default(), end: end(&object, 1)? }
+    } else if let Some(label) = raw.close.take() {
+        no_answer(&raw)?;
+        Step::Close { label }
+    } else if let Some(statement) = raw.check.take() {
+        let recorded = raw.resp_json.take();
+        let fixed = raw.fixed.take();
+        no_answer(&raw)?;
+        let expected = match fixed {
+            Some(fixed) => fixed.resp_json,
+            None => recorded,
+        };
+        Step::Check { statement, expected: expected.ok_or("the check has no resp_json")? }
+    } else {
+        return Err("its members do not make one of the known kinds of step".to_owned());
+    };
+    Ok(Some(step))
 }
 
 fn request(raw: &mut RawStep) -> Result<Option<Exchange>, String> {
@@ -310,6 +443,7 @@ fn answer(raw: RawStep) -> Result<Answer, String> {
         (None, None, None, None, None) => Body::Empty,
         (Some(json), None, None, None, None) => Body::Json(json),
         (None, Some(text), None, None, None) => Body::Text(text),
+        (Some(Value::Object(objects)), Some(text), None, None, None) => Body::Woven { text, objects },
         (None, None, Some(text), None, None) => {
             Body::Bytes(digest::base64(&text).ok_or_else(|| format!("{text:?} is not base64"))?)
         }
@@ -324,10 +458,13 @@ fn fixed(raw: RawFixed) -> Result<Fixed, String> {
     let body = match (raw.resp_json, raw.resp_text) {
         (None, None) => None,
         (Some(json), None) => Some(Body::Json(json)),
+        (None, Some(text)) if text.contains("${json") => Some(Body::Woven { text, objects: Map::new() }),
         (None, Some(text)) => Some(Body::Text(text)),
+        (Some(Value::Object(objects)), Some(text)) => Some(Body::Woven { text, objects }),
         (Some(_), Some(_)) => return Err("the fixed answer has more than one body".to_owned()),
     };
-    Ok(Fixed { status: raw.status, headers: raw.resp_headers, body, absent: raw.absent, max_ms: raw.max_ms })
+    let status = raw.status.ok_or("the fixed answer has no status")?;
+    Ok(Fixed { status, headers: raw.resp_headers, body, absent: raw.absent, max_ms: raw.max_ms })
 }
 
 #[cfg(test)]
@@ -345,12 +482,17 @@ mod tests {
             wrong(r#"{"method":"GET","path":"/","status":200,"resp_headers":{},"surprise":1}"#)
                 .contains("surprise")
         );
-        assert!(wrong(r#"{"check":"x","resp_json":{}}"#).contains("check"));
+        wrong(r#"{"check":"x"}"#);
+        wrong(r#"{"check":"x","resp_json":{},"sleep":1}"#);
+        wrong(r#"{"open":"x"}"#);
+        wrong(r#"{"take":"x","resp_text":""}"#);
+        wrong(r#"{"close":"x","units":1}"#);
+        wrong(r#"{"quiet":"x","seconds":1,"resp_json":{"end":"open"}}"#);
         wrong(r#"{"sleep":1,"status":200}"#);
         wrong(r#"{"sleep":1,"abandon":"x"}"#);
         wrong(r#"{"start":"a","method":"GET","path":"/","status":200,"resp_headers":{}}"#);
         wrong(r#"{"method":"GET","path":"/"}"#);
-        wrong(r#"{"method":"GET","path":"/","status":200,"resp_headers":{},"resp_text":"","resp_json":{}}"#);
+        wrong(r#"{"method":"GET","path":"/","status":200,"resp_headers":{},"resp_text":"","resp_json":[]}"#);
         wrong(r#"{"method":"GET","path":"/","body":{"b64":"?"},"status":200,"resp_headers":{}}"#);
         wrong(
             r#"{"method":"GET","path":"/","status":200,"resp_headers":{},"fixed":{"status":200,"more":1}}"#,

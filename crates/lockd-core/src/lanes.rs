@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use lockd_wire::KeyId;
 
+use crate::listing::Listing;
 use crate::machine::{Job, RequestId};
 use crate::moment::Moment;
 use crate::op::Acquire;
@@ -27,6 +28,8 @@ pub(crate) struct Resident {
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
     /// The batch that wrote this state.
     pub(crate) written: u64,
+    /// What the indexes say, if the key is a message's.
+    pub(crate) listed: Option<Box<Listing>>,
     /// Jobs that wait for other records and need this one to stay.
     pub(crate) pins: u32,
     /// Used since the clock hand last came by.
@@ -108,7 +111,9 @@ impl Lanes {
     pub(crate) fn loaded(&mut self, key: &KeyId, record: KeyRecord) -> Vec<Job> {
         match self.map.get_mut(key) {
             Some(lane @ Lane::Loading(_)) => {
-                let resident = Resident { record, touched: true, ..Resident::default() };
+                let listed = key.as_message().map(|(_, id)| Listing::of(id, &record));
+                let listed = listed.filter(|listed| *listed != Listing::default()).map(Box::new);
+                let resident = Resident { record, listed, touched: true, ..Resident::default() };
                 let arrived = std::mem::replace(lane, Lane::Ready(Box::new(resident)));
                 self.clock.push_back(key.clone());
                 match arrived {
@@ -117,6 +122,20 @@ impl Lanes {
                 }
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// A key that the store has never seen, because its name was made up just now.
+    pub(crate) fn create(&mut self, key: &KeyId) -> &mut Resident {
+        let fresh = || Lane::Ready(Box::new(Resident { touched: true, ..Resident::default() }));
+        self.clock.push_back(key.clone());
+        let lane = self.map.entry(key.clone()).or_insert_with(fresh);
+        if matches!(lane, Lane::Loading(_)) {
+            *lane = fresh();
+        }
+        match lane {
+            Lane::Ready(resident) => resident,
+            Lane::Loading(_) => unreachable!("made ready just above"),
         }
     }
 

@@ -17,7 +17,8 @@ pub(crate) struct HeldLease {
     pub(crate) expires_at: Moment,
     pub(crate) txn: TxnId,
     pub(crate) coordinated: bool,
-    /// Changes are staged under the lease: if it is coordinated, the key is a participant of its transaction.
+    /// Changes are staged under the lease, or it came with a message: if it is coordinated, the key is a participant of its
+    /// transaction.
     pub(crate) staged: bool,
 }
 
@@ -29,7 +30,7 @@ impl HeldLease {
                 expires_at: grant.expires_at,
                 txn: grant.txn,
                 coordinated: grant.coordinated,
-                staged: matches!(record.staged, Staged::Of(_)),
+                staged: grant.delivery || matches!(record.staged, Staged::Of(_)),
             }),
         }
     }

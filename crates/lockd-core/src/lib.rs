@@ -15,12 +15,16 @@ mod answers;
 pub mod decide;
 mod lanes;
 mod lease_book;
+mod listing;
 pub mod machine;
 mod moment;
 pub mod op;
+mod queues;
 pub mod records;
+mod txns;
 pub mod view;
+mod window;
 
 pub use decide::Limits;
-pub use machine::{Core, Footprint, Input, LoadError, Output, RequestId, Settings};
+pub use machine::{Core, Footprint, Input, LoadError, Output, RequestId, SCAN_PAGE, Settings};
 pub use moment::Moment;

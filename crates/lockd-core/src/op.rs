@@ -1,6 +1,9 @@
 //! What can be asked of the core, and what it answers. Plain values: identifiers, digests and randomness come in with the
 //! request, so that the core mints nothing itself.
 
+mod queue;
+mod txn;
+
 use bytes::Bytes;
 use lockd_store::BlobId;
 use lockd_wire::{KeyId, LeaseId, Namespace, TxnId, Uid};
@@ -8,6 +11,9 @@ use lockd_wire::{KeyId, LeaseId, Namespace, TxnId, Uid};
 use crate::moment::Moment;
 use crate::records::key::{Attachment, ContentId, Digest, Place, Stored};
 use crate::records::namespace::{FallbackEngine, NamespaceRecord, PreferredEngine, QueryEngines};
+
+pub use self::queue::*;
+pub use self::txn::*;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -24,6 +30,18 @@ pub enum Op {
     ConfigureNamespace(ConfigureNamespace),
     /// Undoes a grant whose answer can no longer reach its client.
     Abandon(Abandon),
+    Enqueue(Enqueue),
+    Dequeue(Dequeue),
+    Ack(Ack),
+    Nack(Nack),
+    Extend(Extend),
+    /// Waits for the head of a queue to be another than the one the client knows.
+    WatchQueue(WatchQueue),
+    /// Something that only changes messages that nobody holds.
+    Tend(Tend),
+    DecideTxn(DecideTxn),
+    /// Drops decisions whose retention time is over.
+    ForgetTxns(Vec<TxnId>),
 }
 
 #[derive(Debug, Clone)]
@@ -211,15 +229,36 @@ pub struct Abandon {
 /// What a request got.
 #[derive(Debug, Clone)]
 pub enum Reply {
+    Enqueued(Enqueued),
+    Delivered(Vec<Delivery>),
+    Acked {
+        correlation: String,
+    },
+    Requeued {
+        meta_etag: MetaEtag,
+        correlation: String,
+    },
+    Extended(Extended),
+    Queue(QueueView),
+    /// Whether there was something to do.
+    Tended(bool),
+    Txn(TxnState),
     Granted(Granted),
     Renewed(Renewed),
     Released(Outcome),
     Updated(Updated),
-    MetadataSet { version: u64, query_hidden: bool },
+    MetadataSet {
+        version: u64,
+        query_hidden: bool,
+    },
     Removed(Removed),
     Attached(Attached),
     Detached(Detached),
-    DetachedAll { count: u64, version: u64, token: u64 },
+    DetachedAll {
+        count: u64,
+        version: u64,
+        token: u64,
+    },
     NamespaceConfigured(NamespaceRecord),
     Abandoned,
     Refused(Refusal),
@@ -323,6 +362,27 @@ pub enum Reason {
     Draining,
     NamespaceConflict,
     AttachmentNotFound,
+    /// The queue has nothing to deliver.
+    NoMessage,
+    /// No such message: never enqueued, acknowledged, expired, or dead.
+    MessageNotFound,
+    /// The message's lease is another's.
+    MessageLeaseMismatch,
+    /// The message is not leased, or not by a delivery.
+    MessageLeaseMissing,
+    /// The message's lease has run out (only where a decision meets it; consumers get `LeaseExpired`).
+    MessageLeaseExpired,
+    /// The lease on the workflow state is another's.
+    StateLeaseMismatch,
+    /// The message has changed since the client saw it.
+    MessageChanged,
+    /// The ETag of the state marker is wrong.
+    StateMarkerMismatch,
+    /// The transaction is decided, and differently.
+    TxnConflict,
+    TxnNotFound,
+    TermRequired,
+    TermStale,
     /// The client went away before the request was decided.
     Cancelled,
     /// Stored data does not read back; the log has the details.
@@ -357,7 +417,16 @@ impl Op {
             Op::Detach(op) => Some(&op.key),
             Op::DetachAll(op) => Some(&op.key),
             Op::Abandon(op) => Some(&op.key),
-            Op::ConfigureNamespace(_) => None,
+            Op::Tend(Tend::Bury(key) | Tend::Redrive(key) | Tend::Purge(key)) => Some(key),
+            Op::ConfigureNamespace(_)
+            | Op::Enqueue(_)
+            | Op::Dequeue(_)
+            | Op::Ack(_)
+            | Op::Nack(_)
+            | Op::Extend(_)
+            | Op::WatchQueue(_)
+            | Op::DecideTxn(_)
+            | Op::ForgetTxns(_) => None,
         }
     }
 }

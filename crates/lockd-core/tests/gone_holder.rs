@@ -23,7 +23,11 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let limits = Limits { default_ttl_ms: 10_000, max_ttl_ms: 600_000, acquire_block_ms: 1000 };
-        Bench { core: Core::new(Settings { limits, idle_lanes: 8 }), now: 1, asked: 0 }
+        Bench {
+            core: Core::new(Settings { limits, idle_lanes: 8, idle_queues: 8, txn_retention_ms: 60_000 }),
+            now: 1,
+            asked: 0,
+        }
     }
 
     fn feed(&mut self, input: Input) -> Option<Reply> {
@@ -36,6 +40,8 @@ impl Bench {
                     Output::Load(key) => inputs.push(Input::Loaded { key, record: Ok(None) }),
                     Output::Write { seq, .. } => inputs.push(Input::Durable { through: seq }),
                     Output::Answer { reply, .. } => given = Some(reply),
+                    Output::LoadTxn(txn) => inputs.push(Input::TxnLoaded { txn, record: Ok(None) }),
+                    Output::Scan { queue, .. } => inputs.push(Input::Scanned { queue, page: Ok(Vec::new()) }),
                 }
             }
         }

@@ -80,8 +80,31 @@ impl Compactor {
     ///
     /// The document was refused before or is not complete.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<u64, Invalid> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
+        self.complete(out)
+    }
+
+    /// Does what [`Compactor::finish`] does and is then ready for another document, with the memory that it has.
+    ///
+    /// # Errors
+    ///
+    /// The document was refused before or is not complete.
+    pub fn finish_and_reset(&mut self, out: &mut Vec<u8>) -> Result<u64, Invalid> {
+        let result = self.complete(out);
+        self.reset();
+        result
+    }
+
+    /// Forgets a document that was begun, but keeps the memory.
+    pub fn reset(&mut self) {
+        self.automaton.restart();
+        self.judged = 0;
+        self.held_length = 0;
+        self.failure = None;
+    }
+
+    fn complete(&mut self, out: &mut Vec<u8>) -> Result<u64, Invalid> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
         let submitted = self.judged + self.held_length as u64;
         if let Some((held, padding)) = self.held.split_at_mut_checked(self.held_length) {
@@ -235,6 +258,25 @@ mod tests {
         let failure = compactor.push(&b"[1 2 ".repeat(13), &mut out).unwrap_err();
         assert_eq!(compactor.push(b"]", &mut out), Err(failure.clone()));
         assert_eq!(compactor.finish(&mut out), Err(failure));
+    }
+
+    #[test]
+    fn a_compactor_can_be_used_again() {
+        let documents: [&[u8]; 6] = [b"[1, [{}]]", b"[1 2]", b"{\"a\": ", b"{\"a\": [\"b", b"\"\\", b" 17 "];
+        let limits = Limits { max_bytes: 9, max_depth: 3 };
+        for first in documents {
+            for second in documents {
+                let mut compactor = Compactor::new(limits);
+                let mut out = Vec::new();
+                let _ = compactor.push(first, &mut out);
+                let _ = compactor.finish_and_reset(&mut out);
+                out.clear();
+                let pushed = compactor.push(second, &mut out);
+                let finished = compactor.finish_and_reset(&mut out);
+                let result = pushed.and(finished).map(|_| out).map_err(|invalid| invalid.to_string());
+                assert_eq!(result, run(second, limits, 99));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod accept;
 mod compile;
 
+pub(crate) use accept::within;
 pub use accept::{Scalar, fold_case, fold_char};
 
 use crate::path::Path;

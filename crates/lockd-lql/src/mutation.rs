@@ -17,6 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(test)]
+mod attacks;
 mod built;
 mod edit_error;
 mod editor;
@@ -29,6 +31,7 @@ mod mutation_error;
 mod oracle;
 mod program;
 mod routes;
+mod scan;
 mod states;
 #[cfg(test)]
 mod tests;

@@ -4,16 +4,19 @@
 //! batch, so that nobody has to be woken between the socket and the disk. Batches are handed over under the lock, because
 //! their order is the order of decisions; committing, giving answers and loading records come after it.
 
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use lockd_core::op::{Abandon, Op, Reason, Reply};
+use lockd_core::op::{Abandon, Delivery, Op, Reason, Reply};
 use lockd_core::records::key::{self, KeyRecord};
-use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId};
-use lockd_store::{Committed, Engine, Progress, StoreError};
-use lockd_wire::KeyId;
+use lockd_core::records::ready::{self, Place};
+use lockd_core::records::txn::Decided;
+use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId, SCAN_PAGE};
+use lockd_store::{Committed, Direction, Engine, Progress, StoreError};
+use lockd_wire::{KeyId, LeaseId, QueueId, TxnId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
@@ -59,9 +62,17 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Errands {
     answers: Vec<(Slot, Reply)>,
-    loads: Vec<KeyId>,
+    loads: Vec<Wish>,
     /// Batches wait to be committed.
     commit: bool,
+}
+
+/// Something to be read for the core.
+#[derive(Debug)]
+enum Wish {
+    Key(KeyId),
+    Txn(TxnId),
+    Page { queue: QueueId, after: Option<Place> },
 }
 
 impl Driver {
@@ -169,7 +180,7 @@ impl Driver {
                 self.idle.notify_waiters();
             }
             let mut inputs =
-                std::mem::take(&mut errands.answers).into_iter().filter_map(deliver).collect::<Vec<_>>();
+                std::mem::take(&mut errands.answers).into_iter().flat_map(deliver).collect::<Vec<_>>();
             for key in std::mem::take(&mut errands.loads) {
                 inputs.push(self.load(key));
             }
@@ -185,9 +196,12 @@ impl Driver {
                 let input = match input {
                     Follow::Loaded(input) => input,
                     // Nobody waits for the answer to this, so it needs no slot.
-                    Follow::Abandon(abandon) => {
+                    Follow::Abandon(key, lease) => {
                         state.last_id += 1;
-                        Input::Request { id: RequestId(state.last_id), op: Op::Abandon(abandon) }
+                        Input::Request {
+                            id: RequestId(state.last_id),
+                            op: Op::Abandon(Abandon { key, lease }),
+                        }
                     }
                 };
                 self.step(&mut state, input, &mut errands);
@@ -213,7 +227,9 @@ impl Driver {
             }
             for output in out.drain(..) {
                 match output {
-                    Output::Load(key) => errands.loads.push(key),
+                    Output::Load(key) => errands.loads.push(Wish::Key(key)),
+                    Output::LoadTxn(txn) => errands.loads.push(Wish::Txn(txn)),
+                    Output::Scan { queue, after } => errands.loads.push(Wish::Page { queue, after }),
                     Output::Write { seq, batch } => match self.engine.submit(seq, batch) {
                         Committed::Now => next = Some(Input::Durable { through: seq }),
                         Committed::Later => errands.commit = true,
@@ -252,20 +268,45 @@ impl Driver {
         }
     }
 
-    fn load(&self, key: KeyId) -> Follow {
-        let read = || {
-            let record = self.engine.snapshot().get(&key::storage_key(&key))?;
-            // The core decodes it again and refuses it again, but only here can anybody say why.
-            if let Some(Err(damaged)) = record.as_deref().map(KeyRecord::decode) {
-                return Err(StoreError::Corrupt(damaged.to_string()));
-            }
-            Ok(record)
-        };
-        let record = read().map_err(|error: StoreError| {
-            tracing::error!(sys = "storage.backend.core", %key, %error, "cannot load key record");
+    /// Reads what the core wishes for. It decodes records again and refuses damaged ones again, but only here can anybody say
+    /// what is wrong with them.
+    fn load(&self, wish: Wish) -> Follow {
+        let snapshot = self.engine.snapshot();
+        let failed = |what: &dyn std::fmt::Display, error: StoreError| {
+            tracing::error!(sys = "storage.backend.core", %what, %error, "cannot load a record");
             LoadError
-        });
-        Follow::Loaded(Input::Loaded { key, record })
+        };
+        Follow::Loaded(match wish {
+            Wish::Key(key) => {
+                let read = || {
+                    let record = snapshot.get(&key::storage_key(&key))?;
+                    if let Some(Err(damaged)) = record.as_deref().map(KeyRecord::decode) {
+                        return Err(StoreError::Corrupt(damaged.to_string()));
+                    }
+                    Ok(record)
+                };
+                let record = read().map_err(|error| failed(&key, error));
+                Input::Loaded { key, record }
+            }
+            Wish::Txn(txn) => {
+                let record = snapshot.get(&Decided::storage_key(txn));
+                Input::TxnLoaded { txn, record: record.map_err(|error| failed(&txn, error)) }
+            }
+            Wish::Page { queue, after } => {
+                let read = || {
+                    let (start, end) = ready::range(&queue);
+                    let after = after.map(|place| ready::storage_key(&queue, &place));
+                    let from = after.as_deref().map_or(Bound::Included(&*start), Bound::Excluded);
+                    let page =
+                        snapshot.scan((from, Bound::Excluded(&*end)), Direction::Forward, SCAN_PAGE)?;
+                    let entries = page.iter().map(|(key, value)| ready::entry_of(&queue, key, value));
+                    let entries: Result<Vec<_>, _> = entries.collect();
+                    entries.map_err(|damaged| StoreError::Corrupt(damaged.to_string()))
+                };
+                let page = read().map_err(|error| failed(&queue, error));
+                Input::Scanned { queue, page }
+            }
+        })
     }
 }
 
@@ -275,19 +316,26 @@ impl Driver {
 #[derive(Debug)]
 enum Follow {
     Loaded(Input),
-    Abandon(Abandon),
+    Abandon(KeyId, LeaseId),
 }
 
-/// Gives an answer. A lease that is granted to somebody who has gone is given back.
-fn deliver((slot, reply): (Slot, Reply)) -> Option<Follow> {
+/// Gives an answer. Leases that are granted to somebody who has gone are given back.
+fn deliver((slot, reply): (Slot, Reply)) -> Vec<Follow> {
     if let Some(blob) = slot.blob {
         blob.settle(&reply);
     }
     match slot.answer.send(reply) {
-        Err(Reply::Granted(granted)) => {
-            Some(Follow::Abandon(Abandon { key: granted.key, lease: granted.lease }))
-        }
-        _ => None,
+        Ok(()) => Vec::new(),
+        Err(reply) => leases_of(&reply).into_iter().map(|(key, lease)| Follow::Abandon(key, lease)).collect(),
+    }
+}
+
+/// The leases that come with an answer.
+fn leases_of(reply: &Reply) -> Vec<(KeyId, LeaseId)> {
+    match reply {
+        Reply::Granted(granted) => vec![(granted.key.clone(), granted.lease)],
+        Reply::Delivered(deliveries) => deliveries.iter().flat_map(Delivery::leases).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -317,12 +365,12 @@ impl Drop for Pending {
         // The answer may have been given between the last look and now.
         let state = self.driver.state.lock();
         match self.receiver.try_recv() {
-            Ok(Reply::Granted(granted)) => {
+            Ok(reply) => {
                 drop(state);
-                let abandon = Op::Abandon(Abandon { key: granted.key, lease: granted.lease });
-                self.driver.submit_unheard(abandon);
+                for (key, lease) in leases_of(&reply) {
+                    self.driver.submit_unheard(Op::Abandon(Abandon { key, lease }));
+                }
             }
-            Ok(_) => {}
             Err(_) => self.driver.feed(state, Input::Cancel(self.id)),
         }
     }

@@ -160,7 +160,7 @@ impl BlobInHand {
     pub(crate) fn settle(self, reply: &Reply) {
         use lockd_core::op::Attached;
         match reply {
-            Reply::Updated(_) | Reply::Attached(Attached::Stored { .. }) => {}
+            Reply::Updated(_) | Reply::Enqueued(_) | Reply::Attached(Attached::Stored { .. }) => {}
             // Nobody knows whether the batch survives. A restart will; until then the blob stays in flight for ever.
             Reply::Refused(refusal) if refusal.reason == Reason::StoreFailed => std::mem::forget(self),
             _ => self.delete(),

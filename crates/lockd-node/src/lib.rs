@@ -11,10 +11,12 @@ mod clock;
 mod driver;
 mod intake;
 mod node;
+mod queue;
 mod read;
 mod recovery;
 
 pub use clock::SteadyClock;
 pub use intake::{INLINE_MAX, Intake, Upload};
 pub use node::{NewAttachment, Node, NodeSettings};
+pub use queue::{DeadLetter, NewMessage};
 pub use read::{Body, DocumentRead, ReadError};

@@ -14,6 +14,7 @@ use lockd_core::{Footprint, Limits, Moment, Settings};
 use lockd_store::orphan::{Collected, InFlight, collect_orphans};
 use lockd_store::{Blobs, Engine, Snapshot, StoreError};
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, UidMint, XidMint};
+use parking_lot::Mutex;
 
 use crate::clock::SteadyClock;
 use crate::driver::Driver;
@@ -25,15 +26,21 @@ pub struct NodeSettings {
     pub limits: Limits,
     /// Key records kept in memory when nobody is using them.
     pub idle_lanes: usize,
+    /// Queues kept in memory when nobody waits for them.
+    pub idle_queues: usize,
+    /// How long the decision about a transaction is remembered.
+    pub txn_retention_ms: u64,
 }
 
 /// One core over one store.
 #[derive(Debug)]
 pub struct Node {
-    driver: Arc<Driver>,
+    pub(crate) driver: Arc<Driver>,
     engine: Arc<dyn Engine>,
     uploads: InFlight,
     xids: XidMint,
+    /// The newest message id: messages of one millisecond are delivered in the order of their ids.
+    last_message: Mutex<u128>,
 }
 
 /// Where an attachment goes and what it is called.
@@ -44,6 +51,7 @@ pub struct NewAttachment {
     pub prevent_overwrite: bool,
 }
 
+/// Hands an operation to the core, and takes the reply that belongs to it.
 macro_rules! call {
     ($self:ident, $op:expr, $blob:expr, $($reply:pat => $value:expr),+) => {
         match $self.driver.submit($op, $blob).answer().await {
@@ -54,6 +62,8 @@ macro_rules! call {
     };
 }
 
+pub(crate) use call;
+
 impl Node {
     /// Recovers what the store holds, and starts serving it.
     pub fn start(
@@ -61,14 +71,19 @@ impl Node {
         blobs: Arc<dyn Blobs>,
         settings: NodeSettings,
     ) -> Result<Node, StoreError> {
-        let core_settings = Settings { limits: settings.limits, idle_lanes: settings.idle_lanes };
+        let core_settings = Settings {
+            limits: settings.limits,
+            idle_lanes: settings.idle_lanes,
+            idle_queues: settings.idle_queues,
+            txn_retention_ms: settings.txn_retention_ms,
+        };
         let core = recovery::recover(&*engine.snapshot(), core_settings)?;
         let driver = Driver::start(core, engine.clone(), SteadyClock::start());
         if let Some(failure) = driver.failure() {
             return Err(StoreError::Io(failure));
         }
         let xids = XidMint::new(fastrand::u64(..), std::process::id());
-        Ok(Node { driver, engine, uploads: InFlight::new(blobs), xids })
+        Ok(Node { driver, engine, uploads: InFlight::new(blobs), xids, last_message: Mutex::new(0) })
     }
 
     pub fn now(&self) -> Moment {
@@ -77,6 +92,15 @@ impl Node {
 
     pub fn mint_uid(&self) -> Uid {
         UidMint::mint(self.now().0, fastrand::u128(..))
+    }
+
+    /// An id greater than every one before.
+    pub(crate) fn mint_message(&self) -> Uid {
+        let mut last = self.last_message.lock();
+        let fresh = u128::from_be_bytes(self.mint_uid().0);
+        // The low bits are random, so that one more is as good as any.
+        *last = if fresh > *last { fresh } else { *last + 1 };
+        Uid(last.to_be_bytes())
     }
 
     pub fn mint_lease(&self) -> LeaseId {

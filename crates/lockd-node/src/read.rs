@@ -119,7 +119,7 @@ impl Node {
         record.map_err(|damaged| StoreError::Corrupt(format!("namespace {name}: {damaged}")))
     }
 
-    async fn body(&self, snapshot: &dyn Snapshot, stored: &Stored) -> Result<Body, StoreError> {
+    pub(crate) async fn body(&self, snapshot: &dyn Snapshot, stored: &Stored) -> Result<Body, StoreError> {
         match stored.place {
             Place::Record(id) => match snapshot.get(&content::storage_key(id))? {
                 Some(bytes) => Ok(Body::Whole(bytes)),

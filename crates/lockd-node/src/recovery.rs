@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use lockd_core::records::key::{self, KeyRecord};
+use lockd_core::records::txn::Pending;
 use lockd_core::records::{Damaged, held, namespace};
 use lockd_core::{Core, Settings};
 use lockd_store::{Direction, Entry, Snapshot, StoreError};
@@ -19,6 +20,12 @@ pub(crate) fn recover(snapshot: &dyn Snapshot, settings: Settings) -> Result<Cor
         let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("leased key {key} has no record")))?;
         let record = KeyRecord::decode(&stored).map_err(|what| damaged(&storage_key, &what))?;
         core.restore_lease(&key, &record);
+        Ok(())
+    })?;
+    scan(snapshot, Pending::range(), |(storage_key, value)| {
+        let damaged = |what| damaged(&storage_key, &what);
+        let txn = Pending::txn_of(&storage_key).map_err(damaged)?;
+        core.restore_txn(txn, Pending::decode(&value).map_err(damaged)?);
         Ok(())
     })?;
     scan(snapshot, namespace::range(), |(storage_key, value)| {

@@ -20,7 +20,14 @@ fn node(url: &str) -> Arc<Node> {
     let store = lockd_store::open(url, lockd_store::Options::default()).unwrap();
     let limits = Limits { default_ttl_ms: LONG_MS, max_ttl_ms: LONG_MS, acquire_block_ms: LONG_MS };
     // So few idle lanes that records have to be loaded again and again.
-    Arc::new(Node::start(store.engine, store.blobs, NodeSettings { limits, idle_lanes: 2 }).unwrap())
+    Arc::new(
+        Node::start(
+            store.engine,
+            store.blobs,
+            NodeSettings { limits, idle_lanes: 2, idle_queues: 2, txn_retention_ms: 60_000 },
+        )
+        .unwrap(),
+    )
 }
 
 fn acquire(node: &Node, key: &KeyId) -> Acquire {

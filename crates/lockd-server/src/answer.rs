@@ -8,12 +8,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use lockd_core::op::{Reason, Refusal};
+use lockd_core::op::{Delivery, Reason, Refusal};
 use lockd_core::records::key::Digest;
 use lockd_json::ObjectWriter;
 use lockd_node::{Node, ReadError};
 use lockd_store::{BlobReader, StoreError};
 use lockd_wire::{ErrorCode, KeyId, LeaseId, header};
+use smallvec::{SmallVec, smallvec};
+use tokio::sync::mpsc;
 
 pub(crate) type Answer = Response<AnswerBody>;
 
@@ -92,6 +94,26 @@ impl From<Refusal> for Failure {
             Reason::NamespaceConflict => {
                 (ErrorCode::NamespaceConfigConflict, "namespace configuration changed concurrently")
             }
+            Reason::NoMessage => (ErrorCode::Waiting, "no messages available"),
+            Reason::MessageNotFound => (ErrorCode::NotFound, "message not found"),
+            Reason::MessageLeaseMismatch => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease mismatch")
+            }
+            Reason::MessageLeaseMissing => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease missing")
+            }
+            Reason::MessageLeaseExpired => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue message lease expired")
+            }
+            Reason::StateLeaseMismatch => {
+                (ErrorCode::QueueMessageLeaseMismatch, "queue state lease mismatch")
+            }
+            Reason::MessageChanged => (ErrorCode::CasMismatch, "message metadata changed"),
+            Reason::StateMarkerMismatch => (ErrorCode::CasMismatch, "state etag mismatch"),
+            Reason::TxnConflict => (ErrorCode::TxnConflict, "transaction already decided"),
+            Reason::TxnNotFound => (ErrorCode::TxnNotFound, "no such transaction"),
+            Reason::TermRequired => (ErrorCode::TcTermRequired, "tc_term required for this transaction"),
+            Reason::TermStale => (ErrorCode::TcTermStale, "tc_term is lower than recorded term"),
             Reason::AttachmentNotFound => (ErrorCode::AttachmentNotFound, "no such attachment"),
             Reason::Cancelled | Reason::Damaged | Reason::StoreFailed => {
                 (ErrorCode::InternalError, "internal server error")
@@ -204,18 +226,111 @@ pub(crate) fn stored(body: lockd_node::Body, len: u64, content_type: &str) -> An
 }
 
 /// The answer to an acquire: if it cannot be sent, the grant is given back.
-pub(crate) fn grant(body: Vec<u8>, undo: UndoGrant) -> Answer {
-    let mut answer = json(Vec::new());
-    *answer.body_mut() = AnswerBody::Grant { bytes: Some(body.into()), undo: Some(undo) };
+pub(crate) fn grant(body: Vec<u8>, undo: Undo) -> Answer {
+    undoable(body, "application/json", undo)
+}
+
+/// An answer that leases come with: if it cannot be sent, they are given back.
+pub(crate) fn undoable(body: Vec<u8>, content_type: &str, undo: Undo) -> Answer {
+    let mut answer = Response::new(AnswerBody::Grant { bytes: Some(body.into()), undo: Some(undo) });
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        answer.headers_mut().insert(CONTENT_TYPE, value);
+    }
     answer
 }
 
-/// Gives a lease back when dropped.
+/// An answer that is written while it is sent.
+pub(crate) fn streamed(body: Streamed, content_type: &str) -> Answer {
+    let mut answer = Response::new(AnswerBody::Written(body));
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        answer.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    answer
+}
+
+/// Gives leases back when dropped, unless it was disarmed.
 #[derive(Debug)]
-pub(crate) struct UndoGrant {
-    pub(crate) node: Arc<Node>,
-    pub(crate) key: KeyId,
-    pub(crate) lease: LeaseId,
+pub(crate) struct Undo {
+    node: Arc<Node>,
+    leases: SmallVec<[(KeyId, LeaseId); 1]>,
+}
+
+impl Undo {
+    pub(crate) fn grant(node: &Arc<Node>, key: KeyId, lease: LeaseId) -> Undo {
+        Undo { node: node.clone(), leases: smallvec![(key, lease)] }
+    }
+
+    pub(crate) fn of(node: &Arc<Node>, deliveries: &[Delivery]) -> Undo {
+        Undo { node: node.clone(), leases: deliveries.iter().flat_map(Delivery::leases).collect() }
+    }
+
+    fn disarm(&mut self) {
+        self.leases.clear();
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for (key, lease) in self.leases.drain(..) {
+            self.node.abandon(key, lease);
+        }
+    }
+}
+
+/// A body that a task of its own writes, never more than a piece ahead of the connection.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pieces: mpsc::Receiver<Result<Bytes, BrokenBody>>,
+    /// Until the connection takes the first piece.
+    undo: Option<Undo>,
+}
+
+/// The writing end of a [`Streamed`] body.
+#[derive(Debug)]
+pub(crate) struct Outlet(mpsc::Sender<Result<Bytes, BrokenBody>>);
+
+impl Streamed {
+    pub(crate) fn spawn<F>(undo: Undo, write: impl FnOnce(Outlet) -> F) -> Streamed
+    where
+        F: Future<Output = Result<(), BrokenBody>> + Send + 'static,
+    {
+        let (sender, pieces) = mpsc::channel(1);
+        let writing = write(Outlet(sender.clone()));
+        tokio::spawn(async move {
+            if let Err(broken) = writing.await {
+                tracing::debug!(sys = "api.http.server", error = %broken, "stream broken off");
+                let _ = sender.send(Err(broken)).await;
+            }
+        });
+        Streamed { pieces, undo: Some(undo) }
+    }
+}
+
+impl Outlet {
+    pub(crate) async fn send(&mut self, piece: Bytes) -> Result<(), BrokenBody> {
+        self.0.send(Ok(piece)).await.map_err(|_| BrokenBody::Gone)
+    }
+
+    /// Sends stored bytes, exactly as many as their record says.
+    pub(crate) async fn send_payload(&mut self, body: lockd_node::Body, len: u64) -> Result<(), BrokenBody> {
+        let mut pieces = crate::deliveries::Pieces(body);
+        let mut left = len;
+        while let Some(piece) = pieces.next().await? {
+            left = left.checked_sub(piece.len() as u64).ok_or(BrokenBody::Long)?;
+            self.send(piece).await?;
+        }
+        if left == 0 { Ok(()) } else { Err(BrokenBody::Short(left)) }
+    }
+
+    /// Waits until everything that was sent has been taken by the connection.
+    pub(crate) async fn ready(&self) -> Result<(), BrokenBody> {
+        self.0.reserve().await.map(drop).map_err(|_| BrokenBody::Gone)
+    }
+
+    /// Resolves when the client has gone.
+    pub(crate) async fn closed(&self) {
+        self.0.closed().await;
+    }
 }
 
 type NextPiece =
@@ -224,7 +339,8 @@ type NextPiece =
 /// The body of an answer.
 pub(crate) enum AnswerBody {
     Whole(Option<Bytes>),
-    Grant { bytes: Option<Bytes>, undo: Option<UndoGrant> },
+    Grant { bytes: Option<Bytes>, undo: Option<Undo> },
+    Written(Streamed),
     Stream { next: NextPiece, left: u64 },
     Done,
 }
@@ -248,14 +364,6 @@ fn next_piece(mut reader: Box<dyn BlobReader>) -> NextPiece {
     })
 }
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        if let AnswerBody::Grant { undo: Some(undo), .. } = self {
-            undo.node.abandon(undo.key.clone(), undo.lease);
-        }
-    }
-}
-
 /// A body that breaks off: the connection is cut, so that nobody takes half a document for a whole one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrokenBody {
@@ -265,6 +373,12 @@ pub(crate) enum BrokenBody {
     Short(u64),
     #[error("a stored body is longer than its record says")]
     Long,
+    #[error("the client has gone")]
+    Gone,
+    #[error("too many consumers")]
+    Busy,
+    #[error("the next messages cannot be fetched: {0:?}")]
+    Refused(Reason),
 }
 
 impl Body for AnswerBody {
@@ -279,10 +393,19 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Grant { bytes, undo } => {
                 // The connection takes the bytes: from here on they are on their way.
-                undo.take();
+                if let Some(mut undo) = undo.take() {
+                    undo.disarm();
+                }
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             AnswerBody::Done => Poll::Ready(None),
+            AnswerBody::Written(streamed) => {
+                let piece = std::task::ready!(streamed.pieces.poll_recv(context));
+                if let Some(mut undo) = streamed.undo.take() {
+                    undo.disarm();
+                }
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+            }
             AnswerBody::Stream { next, left } => {
                 let (reader, piece) = std::task::ready!(next.as_mut().poll(context));
                 let broken = match piece {
@@ -313,12 +436,15 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if matches!(self, AnswerBody::Written(_)) {
+            return SizeHint::default();
+        }
         SizeHint::with_exact(match self {
             AnswerBody::Whole(bytes) | AnswerBody::Grant { bytes, .. } => {
                 bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
             }
             AnswerBody::Stream { left, .. } => *left,
-            AnswerBody::Done => 0,
+            AnswerBody::Done | AnswerBody::Written(_) => 0,
         })
     }
 }

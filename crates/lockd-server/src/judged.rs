@@ -27,6 +27,7 @@ impl Head {
         let settings = ApiSettings {
             default_namespace,
             json_max: 1 << 20,
+            max_consumers: 128,
             default_engines: QueryEngines {
                 preferred: PreferredEngine::Scan,
                 fallback: FallbackEngine::Nothing,

@@ -9,12 +9,14 @@ mod answer;
 mod app;
 mod body;
 mod call;
+mod deliveries;
 mod gate;
 mod handlers;
 #[doc(hidden)]
 pub mod judged;
 mod lingering;
 mod listener;
+mod multipart;
 mod query;
 mod route;
 mod shutdown;

@@ -147,6 +147,7 @@ impl Bound {
         };
         drop(self.socket);
         drop(open);
+        app.end_streams();
         let rest = settings.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         let closed = graceful.shutdown();
         match rest {

@@ -7,14 +7,16 @@ use std::time::Instant;
 use http::header::HeaderValue;
 use http::{HeaderName, Method, Request};
 use hyper::body::Incoming;
+use lockd_core::records::txn::Verdict;
 use lockd_wire::{ErrorCode, UidMint, header};
 
 use crate::answer::{self, Answer, Failure, Outcome};
 use crate::app::App;
 use crate::call::Call;
+use crate::handlers::queue::dead_letters::Fate;
 use crate::handlers::{
-    acquire, attachment, attachments, describe, get, health, keepalive, metadata, mutate, namespace, release,
-    remove, update,
+    acquire, attachment, attachments, describe, get, health, keepalive, metadata, mutate, namespace, queue,
+    release, remove, txn, update,
 };
 use crate::query::Query;
 
@@ -30,8 +32,9 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Incoming>) -> Answer {
         // hyper holds the body back on HTTP/1.1 only; on HTTP/2 it would break the stream.
         answer = answer::head_only(answer);
     }
+    // Answers about a message carry the message's.
     if let Ok(value) = HeaderValue::from_str(&correlation) {
-        answer.headers_mut().insert(HeaderName::from_static(header::CORRELATION_ID), value);
+        answer.headers_mut().entry(HeaderName::from_static(header::CORRELATION_ID)).or_insert(value);
     }
     if app.draining_until().is_some() {
         let name = HeaderName::from_static(header::SHUTDOWN_IMMINENT);
@@ -62,6 +65,24 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Outcome {
         "/v1/describe" => describe::describe(call).await,
         "/v1/attachments" => attachments::attachments(call, body).await,
         "/v1/attachment" => attachment::attachment(call).await,
+        "/v1/queue/enqueue" => queue::enqueue::enqueue(call, body).await,
+        "/v1/queue/dequeue" => queue::dequeue::dequeue(call, body, false).await,
+        "/v1/queue/dequeueWithState" => queue::dequeue::dequeue(call, body, true).await,
+        "/v1/queue/subscribe" => queue::subscribe::subscribe(call, body, false).await,
+        "/v1/queue/subscribeWithState" => queue::subscribe::subscribe(call, body, true).await,
+        "/v1/queue/ack" => queue::settle::ack(call, body).await,
+        "/v1/queue/nack" => queue::settle::nack(call, body).await,
+        "/v1/queue/extend" => queue::settle::extend(call, body).await,
+        "/v1/queue/stats" => queue::observe::stats(call, body).await,
+        "/v1/queue/watch" => queue::observe::watch(call, body).await,
+        "/v1/queue/dead-letters" => queue::dead_letters::list(call).await,
+        "/v1/queue/dead-letters/payload" => queue::dead_letters::payload(call).await,
+        "/v1/queue/dead-letters/redrive" => queue::dead_letters::dispose(call, body, Fate::Redrive).await,
+        "/v1/queue/dead-letters/purge" => queue::dead_letters::dispose(call, body, Fate::Purge).await,
+        "/v1/txn/decide" => txn::decide(call, body).await,
+        "/v1/txn/commit" => txn::apply(call, body, Verdict::Commit).await,
+        "/v1/txn/rollback" => txn::apply(call, body, Verdict::Rollback).await,
+        "/v1/txn/replay" => txn::replay(call, body).await,
         "/v1/namespace" => namespace::namespace(call, body).await,
         "/healthz" => health::healthz(),
         "/readyz" => health::readyz(call),

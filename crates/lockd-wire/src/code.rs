@@ -38,7 +38,20 @@ codes! {
         InvalidMutations = "invalid_mutations",
         MissingAttachment = "missing_attachment",
         InvalidMaxBytes = "invalid_max_bytes",
-        InvalidNamespaceRequest = "invalid_namespace_request";
+        InvalidNamespaceRequest = "invalid_namespace_request",
+        InvalidContentType = "invalid_content_type",
+        MultipartError = "multipart_error",
+        MissingQueue = "missing_queue",
+        InvalidQueue = "invalid_queue",
+        InvalidQueueKey = "invalid_queue_key",
+        MissingFields = "missing_fields",
+        InvalidNackIntent = "invalid_nack_intent",
+        InvalidNackLastError = "invalid_nack_last_error",
+        MissingTxnId = "missing_txn_id",
+        InvalidTxnId = "invalid_txn_id",
+        InvalidState = "invalid_state",
+        InvalidBackendHash = "invalid_backend_hash",
+        TcTermRequired = "tc_term_required";
     403:
         LeaseRequired = "lease_required",
         LeaseExpired = "lease_expired",
@@ -46,7 +59,8 @@ codes! {
         QueueStateKeepaliveUnsupported = "queue_state_keepalive_unsupported";
     404:
         AttachmentNotFound = "attachment_not_found",
-        NotFound = "not_found";
+        NotFound = "not_found",
+        TxnNotFound = "txn_not_found";
     405:
         MethodNotAllowed = "method_not_allowed";
     409:
@@ -58,7 +72,12 @@ codes! {
         CasMismatch = "cas_mismatch",
         ExpectedBytesMismatch = "expected_bytes_mismatch",
         ExpectedSha256Mismatch = "expected_sha256_mismatch",
-        NamespaceConfigConflict = "namespace_config_conflict";
+        NamespaceConfigConflict = "namespace_config_conflict",
+        QueueMessageLeaseMismatch = "queue_message_lease_mismatch",
+        TxnPending = "txn_pending",
+        TxnConflict = "txn_conflict",
+        TxnBackendMismatch = "txn_backend_mismatch",
+        TcTermStale = "tc_term_stale";
     413:
         AttachmentTooLarge = "attachment_too_large",
         DocumentTooLarge = "document_too_large";
@@ -66,5 +85,6 @@ codes! {
         InternalError = "internal_error";
     503:
         ShutdownDraining = "shutdown_draining",
-        NoSpace = "no_space";
+        NoSpace = "no_space",
+        QueueBusy = "queue_busy";
 }

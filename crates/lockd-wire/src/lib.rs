@@ -11,4 +11,4 @@ mod name;
 pub use code::ErrorCode;
 pub use id::{LeaseId, TxnId, Uid, Xid};
 pub use mint::{UidMint, XidMint};
-pub use name::{InvalidKey, InvalidNamespace, KeyId, KeyName, Namespace};
+pub use name::{InvalidKey, InvalidNamespace, InvalidQueue, KeyId, KeyName, Namespace, QueueId, QueueName};

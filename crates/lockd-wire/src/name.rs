@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::id::Uid;
+
 /// Longest namespace and longest key, in bytes after trimming.
 const MAX_LEN: usize = 128;
 
@@ -32,6 +34,13 @@ pub enum InvalidKey {
     Characters(String),
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("queue: invalid queue name {name:?}: {reason}")]
+pub struct InvalidQueue {
+    name: String,
+    reason: &'static str,
+}
+
 fn is_name_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')
 }
@@ -58,6 +67,35 @@ impl Namespace {
             return Err(InvalidNamespace::Reserved(name.to_owned()));
         }
         Ok(Namespace(Arc::from(&*lower)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a queue in its normal form: trimmed, lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueName(Arc<str>);
+
+impl QueueName {
+    pub fn parse(text: &str) -> Result<QueueName, InvalidQueue> {
+        let name = text.trim();
+        let refuse = |reason| Err(InvalidQueue { name: name.to_owned(), reason });
+        let lower = lower_case(name);
+        if lower.is_empty() {
+            return refuse("it is empty");
+        }
+        if lower.len() > MAX_LEN {
+            return refuse("it is longer than 128 bytes");
+        }
+        if !lower.bytes().all(is_name_byte) {
+            return refuse("it may only hold letters, digits, '.', '_' and '-'");
+        }
+        if lower.bytes().all(|byte| byte == b'.') {
+            return refuse("it consists of dots only");
+        }
+        Ok(QueueName(Arc::from(&*lower)))
     }
 
     pub fn as_str(&self) -> &str {
@@ -158,12 +196,80 @@ impl KeyId {
         text.contains(SEPARATOR).then(|| KeyId(text.into()))
     }
 
+    /// The lease of a queue's message. Such a key may be longer than clients' keys.
+    pub fn of_message(queue: &QueueId, message: Uid) -> KeyId {
+        queue.key("msg", message)
+    }
+
+    /// The workflow state of a queue's message.
+    pub fn of_queue_state(queue: &QueueId, message: Uid) -> KeyId {
+        queue.key("state", message)
+    }
+
+    /// The message whose lease this is.
+    pub fn as_message(&self) -> Option<(QueueId, Uid)> {
+        self.in_queue("msg")
+    }
+
+    /// The message whose workflow state this is.
+    pub fn as_queue_state(&self) -> Option<(QueueId, Uid)> {
+        self.in_queue("state")
+    }
+
+    fn in_queue(&self, part: &str) -> Option<(QueueId, Uid)> {
+        let mut segments = self.key().strip_prefix("q/")?.split('/');
+        let (queue, found, message) = (segments.next()?, segments.next()?, segments.next()?);
+        if found != part || segments.next().is_some() {
+            return None;
+        }
+        Some((QueueId::joined(self.namespace(), queue), Uid::parse(message)?))
+    }
+
     pub fn namespace(&self) -> &str {
         self.0.split_once(SEPARATOR).map_or("", |(namespace, _)| namespace)
     }
 
     pub fn key(&self) -> &str {
         self.0.split_once(SEPARATOR).map_or("", |(_, key)| key)
+    }
+}
+
+/// A queue within its namespace. Cheap to clone, ordered by namespace, then name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(Arc<str>);
+
+impl QueueId {
+    pub fn new(namespace: &Namespace, queue: &QueueName) -> QueueId {
+        QueueId::joined(namespace.as_str(), queue.as_str())
+    }
+
+    fn joined(namespace: &str, queue: &str) -> QueueId {
+        QueueId([namespace, "\0", queue].concat().into())
+    }
+
+    /// The stored form; injective, and sorted as `QueueId`s are.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Reads the stored form back.
+    pub fn from_bytes(bytes: &[u8]) -> Option<QueueId> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        text.contains(SEPARATOR).then(|| QueueId(text.into()))
+    }
+
+    pub fn namespace(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(namespace, _)| namespace)
+    }
+
+    pub fn name(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(_, name)| name)
+    }
+
+    fn key(&self, part: &str, message: Uid) -> KeyId {
+        let message = message.spell();
+        let message = std::str::from_utf8(&message).unwrap_or_default();
+        KeyId([self.namespace(), "\0q/", self.name(), "/", part, "/", message].concat().into())
     }
 }
 
@@ -184,6 +290,7 @@ macro_rules! show {
 
 show!(Namespace, self => self.as_str());
 show!(KeyName, self => self.as_str());
+show!(QueueName, self => self.as_str());
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,10 +304,48 @@ impl fmt::Debug for KeyId {
     }
 }
 
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace(), self.name())
+    }
+}
+
+impl fmt::Debug for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QueueId({self})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn keys_of_messages() {
+        let queue = QueueId::new(&Namespace::parse("N").unwrap(), &QueueName::parse(" Orders ").unwrap());
+        let id = Uid([7; 16]);
+        let (message, state) = (KeyId::of_message(&queue, id), KeyId::of_queue_state(&queue, id));
+        assert_eq!(message.key(), format!("q/orders/msg/{id}"));
+        assert_eq!(message.as_message(), Some((queue.clone(), id)));
+        assert_eq!(state.as_queue_state(), Some((queue.clone(), id)));
+        assert_eq!((message.as_queue_state(), state.as_message()), (None, None));
+        assert_eq!(QueueId::from_bytes(queue.as_bytes()), Some(queue));
+        for other in ["q/orders/msg/x", "q/msg/x", "x/orders/msg/x", "q"] {
+            let key = KeyId::new(&Namespace::parse("n").unwrap(), &KeyName::parse(other).unwrap());
+            assert_eq!(key.as_message(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn refused_queues() {
+        for text in ["", " ", "a/b", ".", "..", "...", "a b", "ü", &"q".repeat(129)] {
+            assert!(QueueName::parse(text).is_err(), "{text:?}");
+        }
+        assert_eq!(QueueName::parse(" Team.A ").unwrap().as_str(), "team.a");
+        let message = QueueName::parse("a/b").unwrap_err().to_string();
+        assert!(message.starts_with("queue: invalid queue name"), "{message}");
+    }
 
     #[test]
     fn spellings_of_one_key() {

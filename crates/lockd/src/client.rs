@@ -46,13 +46,18 @@ pub struct Invocation {
 pub fn run(invocation: &Invocation) -> u8 {
     match outcome(invocation) {
         Ok(status) => status,
-        Err(Failure::Interrupted | Failure::NobodyReads) => 1,
+        Err(Failure::Absent | Failure::Interrupted | Failure::NobodyReads) => 1,
         Err(failure) => {
             let usage = match (&failure, invocation.verb.is_terse()) {
                 (Failure::Usage(_), false) => crate::help::usage(invocation.verb),
                 _ => String::new(),
             };
             print::complain(&format!("{usage}{failure}\n"));
+            if std::io::IsTerminal::is_terminal(&std::io::stderr())
+                && let Some(trace) = failure.trace()
+            {
+                print::complain(&format!("{trace}\n"));
+            }
             1
         }
     }

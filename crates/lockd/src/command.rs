@@ -1,5 +1,7 @@
 //! What one invocation of `lockd` comes to: the command to carry out, or the error to report and how.
 
+use std::path::PathBuf;
+
 use crate::client::Invocation;
 use crate::config::ServerConfig;
 use crate::verb::Verb;
@@ -14,8 +16,10 @@ pub enum Command {
     Version { text: String, warning: Option<String> },
     /// Talk to a running server.
     Client(Box<Invocation>),
-    /// Print the text on stdout.
-    Help(String),
+    /// Print the text on stdout: a help text or a completion script.
+    Print(String),
+    /// Write the manual pages into the directory.
+    Manual(PathBuf),
 }
 
 /// Why nothing was started.

@@ -93,7 +93,7 @@ impl CommandLine {
     fn word(&mut self, word: &str) -> Result<(), UsageError> {
         match self.verb.entry().words {
             Words::Subcommand | Words::Nothing => Err(UsageError::unknown_word(self.verb, word)),
-            Words::AtMost(_) | Words::AtLeast(_) | Words::KeyAndCommand => {
+            Words::Exactly(_) | Words::AtMost(_) | Words::AtLeast(_) | Words::KeyAndCommand => {
                 self.words.push(word.to_owned());
                 Ok(())
             }
@@ -104,6 +104,7 @@ impl CommandLine {
     pub(crate) fn check_words(&self) -> Result<(), UsageError> {
         let count = self.words.len();
         let message = match self.verb.entry().words {
+            Words::Exactly(wanted) if count != wanted => format!("accepts {wanted} arg(s), received {count}"),
             Words::AtMost(most) if count > most => format!("accepts at most {most} arg(s), received {count}"),
             Words::AtLeast(least) if count < least => {
                 format!("requires at least {least} arg(s), only received {count}")

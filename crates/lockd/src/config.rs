@@ -24,6 +24,10 @@ pub struct ServerConfig {
     pub disk_durability: DiskDurability,
     /// Most changes that share one sync.
     pub commit_max_ops: usize,
+    /// Most fetches of messages at a time.
+    pub max_consumers: usize,
+    /// How long the outcome of a transaction is remembered.
+    pub txn_retention: Duration,
 
     pub default_namespace: Namespace,
     /// Largest JSON body and document, in bytes; exactly this much is accepted.
@@ -108,6 +112,11 @@ impl ServerConfig {
                 _ => DiskDurability::Fsync,
             },
             commit_max_ops: usize::try_from(settings.commit_max_ops).unwrap_or(usize::MAX),
+            max_consumers: match usize::try_from(settings.queue_max_consumers) {
+                Ok(0) | Err(_) => default_consumers(),
+                Ok(most) => most,
+            },
+            txn_retention: settings.tc_decision_retention,
             default_namespace,
             json_max: settings.json_max,
             default_ttl: settings.default_ttl,
@@ -151,4 +160,9 @@ fn keeps_data_at_rest(store: &str) -> bool {
 /// The same rule as for namespaces in requests, so that a bad default does not fail every request later.
 fn namespace(text: &str) -> Result<Namespace, String> {
     Namespace::parse(text).map_err(|error| format!("config: default namespace: {error}"))
+}
+
+fn default_consumers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (64 * cores).clamp(128, 4096)
 }

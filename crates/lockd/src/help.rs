@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::client_help;
+use crate::description;
 use crate::flags::{self, Effect, Flag, Scope, Section};
 use crate::verb::Verb;
 
@@ -24,13 +24,7 @@ pub(crate) fn usage(verb: Verb) -> String {
 /// The whole help of a command.
 pub(crate) fn text(verb: Verb) -> String {
     let mut out = String::new();
-    match verb {
-        Verb::Serve => out.push_str(SERVE),
-        Verb::Dev => out.push_str(DEV),
-        Verb::Version => out.push_str(VERSION),
-        Verb::Help => out.push_str(HELP),
-        verb => introduce(verb, &mut out),
-    }
+    introduce(verb, &mut out);
     let shown = |flag: &&Flag| match flag.scope {
         // Flags that every command accepts matter to these two only for the sake of scripts.
         Scope::Everywhere => matches!(verb, Verb::Serve | Verb::Dev),
@@ -68,17 +62,27 @@ pub(crate) fn text(verb: Verb) -> String {
     out
 }
 
-/// What a client command is for, how it is written, and what hangs below it.
+/// What a command is for, how it is written, and what hangs below it.
 fn introduce(verb: Verb, out: &mut String) {
-    let _ = write!(out, "{}\n\nUsage:\n  {} {}\n", client_help::about(verb), verb.path(), verb.entry().form);
-    let examples = client_help::examples(verb);
+    let form = match verb {
+        Verb::Serve => {
+            "lockd --store URL [flags]     run the server in the foreground\n  lockd [command]".into()
+        }
+        verb => format!("{} {}", verb.path(), verb.entry().form).trim_end().to_owned(),
+    };
+    let _ = write!(out, "{}\n\nUsage:\n  {form}\n", description::about(verb));
+    let examples = description::examples(verb);
     if !examples.is_empty() {
         let _ = writeln!(out, "\nExamples:\n{examples}");
     }
-    if verb.is_group() {
+    if verb == Verb::Serve || verb.is_group() {
         out.push_str("\nCommands:\n");
         for entry in verb.subcommands() {
             let _ = writeln!(out, "  {:<12}{}", entry.names[0], entry.summary);
+        }
+        if verb == Verb::Serve {
+            // It has flags and help of its own.
+            out.push_str("  lql         select, cut and edit JSON documents from files and pipes\n");
         }
     } else if let [_, aliases @ ..] = verb.entry().names
         && !aliases.is_empty()
@@ -127,53 +131,6 @@ fn wrap(text: &str, indent: usize, out: &mut String) {
     }
     out.push('\n');
 }
-
-const SERVE: &str = "\
-lockd coordinates processes: exclusive leases with fencing, and JSON state that goes with them.
-
-Usage:
-  lockd --store URL [flags]     run the server in the foreground
-  lockd [command]
-
-Examples:
-  lockd dev
-  lockd --store disk:///var/lib/lockd --listen 127.0.0.1:9341 --disable-mtls \\
-        --disable-storage-encryption
-
-Commands:
-  dev         run a server for development that needs no configuration
-  client      work with leases and state on a running server
-  namespace   read and change the settings of a namespace
-  version     print the version
-  help        print the help of a command
-";
-
-const DEV: &str = "\
-Runs a server for development: plain HTTP on the loopback interface, data in the user's data
-directory, nothing to configure. It ignores LOCKD_* variables (but for LOCKD_LOG_*) and the default
-configuration file, so that it never meets the data of a real server.
-
-Usage:
-  lockd dev [flags]
-
-Examples:
-  lockd dev
-  lockd dev --listen 127.0.0.1:0 --store mem://
-";
-
-const VERSION: &str = "\
-Prints the name and the version.
-
-Usage:
-  lockd version [--version | --semver]
-";
-
-const HELP: &str = "\
-Prints the help of a command, or of lockd itself.
-
-Usage:
-  lockd help [command]
-";
 
 const SOURCES: &str = "
 A flag wins over its environment variable, that over the key of the same name in the configuration

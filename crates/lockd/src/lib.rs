@@ -5,16 +5,18 @@
 //! described once, in [`flags`]; parsing, variables, file keys, `--help` and `docs/config.md` follow from there.
 
 pub mod client;
-mod client_help;
 mod command;
 mod command_line;
+mod completion;
 mod config;
 mod config_file;
+mod description;
 mod dev;
 pub mod flags;
 mod help;
 mod listen;
 pub mod log;
+pub mod manual;
 mod notice;
 pub mod reference;
 mod resolve;

@@ -14,6 +14,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((first, rest)) = args.split_first()
+        && first == "lql"
+    {
+        // A program of its own that came along: it has no configuration and no server.
+        let surroundings = lql::Surroundings::of_this_process("lockd lql");
+        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+        return lql::run(rest, &mut stdin.lock(), &mut stdout.lock(), &mut std::io::stderr(), &surroundings);
+    }
     let env = |name: &str| std::env::var_os(name);
     let inputs = Inputs { args: &args, env: &env, read_file: &|path| std::fs::read(path) };
     match resolve(&inputs) {
@@ -25,7 +33,14 @@ fn main() -> ExitCode {
             print(&format!("{text}\n"))
         }
         Ok(Command::Client(invocation)) => ExitCode::from(lockd::client::run(&invocation)),
-        Ok(Command::Help(text)) => print(&text),
+        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Manual(directory)) => match lockd::manual::write(&directory) {
+            Ok(count) => print(&format!("wrote {count} pages to {}\n", directory.display())),
+            Err(error) => {
+                complain(&format!("{error}\n"));
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => refuse(&error, &env),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::client::Invocation;
 use crate::command::{Command, UsageError};
 use crate::command_line::{self, CommandLine};
+use crate::completion::{self, Shell};
 use crate::config::ServerConfig;
 use crate::config_file::{ConfigFile, ReadFile, Scalar};
 use crate::dev::{self, Greeting};
@@ -39,10 +40,10 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Command, UsageError> {
     let verb = line.verb;
     let only_flags = Sources { line: &line, env: &|_| None, file: None, home: home(inputs) };
     if only_flags.read_all_given()?.help {
-        return Ok(Command::Help(help::text(verb)));
+        return Ok(Command::Print(help::text(verb)));
     }
     if verb.is_group() {
-        return Ok(Command::Help(help::text(verb)));
+        return Ok(Command::Print(help::text(verb)));
     }
     line.check_words()?;
     match verb {
@@ -50,6 +51,14 @@ pub fn resolve(inputs: &Inputs<'_>) -> Result<Command, UsageError> {
         Verb::Dev => dev(inputs, &line),
         Verb::Version => version(inputs, &line),
         Verb::Help => topic(&line),
+        Verb::CompletionBash => Ok(Command::Print(completion::script(Shell::Bash))),
+        Verb::CompletionZsh => Ok(Command::Print(completion::script(Shell::Zsh))),
+        Verb::CompletionFish => Ok(Command::Print(completion::script(Shell::Fish))),
+        Verb::CompletionPowershell => Ok(Command::Print(completion::script(Shell::Powershell))),
+        Verb::Man => {
+            let directory = line.words.first().map(String::as_str).unwrap_or_default();
+            Ok(Command::Manual(expand_home(Path::new(directory), home(inputs).as_deref())))
+        }
         _ => client(inputs, line),
     }
 }
@@ -146,7 +155,7 @@ fn topic(line: &CommandLine) -> Result<Command, UsageError> {
     let verb = line.words.iter().try_fold(Verb::Serve, |verb, word| {
         verb.below(word).ok_or_else(|| UsageError::unknown_word(verb, word))
     })?;
-    Ok(Command::Help(help::text(verb)))
+    Ok(Command::Print(help::text(verb)))
 }
 
 fn config_file(

@@ -35,6 +35,12 @@ pub enum ServeError {
 /// Key records that stay in memory though nobody uses them.
 const IDLE_LANES: usize = 4 * 1024;
 
+/// Queues that stay in memory though nobody waits for them.
+const IDLE_QUEUES: usize = 1024;
+
+/// How often expired messages and forgotten transactions are looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+
 /// An HTTP/1.1 connection without a complete request head for this long is closed. Clients keep idle connections for one to two
 /// minutes; if the server were the first to close one, a request could be on its way into the closed door.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(180);
@@ -49,7 +55,7 @@ pub async fn serve(config: ServerConfig) -> Result<(), ServeError> {
     let node = Arc::new(open_node(&config)?);
     let bound = bind(&config.listen)?;
     announce(&config, &bound.address);
-    let housekeeping = tokio::spawn(collect_orphans(node.clone()));
+    let housekeeping = [tokio::spawn(collect_orphans(node.clone())), tokio::spawn(tidy_up(node.clone()))];
 
     let app = Arc::new(App::new(node.clone(), api_settings(&config)));
     let http = HttpSettings {
@@ -68,7 +74,7 @@ pub async fn serve(config: ServerConfig) -> Result<(), ServeError> {
         // A store that lost a write must not be built upon: the process ends, and a restart finds what is durable.
         failure = node.store_failed() => Some(failure),
     };
-    housekeeping.abort();
+    housekeeping.iter().for_each(tokio::task::JoinHandle::abort);
     if let Some(failure) = failure {
         return Err(ServeError::StoreFailed(failure));
     }
@@ -94,7 +100,13 @@ fn open_node(config: &ServerConfig) -> Result<Node, StoreError> {
         acquire_block_ms: millis(config.acquire_block),
     };
     let started = Instant::now();
-    let node = Node::start(store.engine, store.blobs, NodeSettings { limits, idle_lanes: IDLE_LANES })?;
+    let settings = NodeSettings {
+        limits,
+        idle_lanes: IDLE_LANES,
+        idle_queues: IDLE_QUEUES,
+        txn_retention_ms: millis(config.txn_retention),
+    };
+    let node = Node::start(store.engine, store.blobs, settings)?;
     tracing::info!(
         sys = "storage.backend.core",
         location = &*store.location,
@@ -110,6 +122,7 @@ fn api_settings(config: &ServerConfig) -> ApiSettings {
     ApiSettings {
         default_namespace: config.default_namespace.clone(),
         json_max: config.json_max,
+        max_consumers: config.max_consumers,
         default_engines: QueryEngines {
             preferred: if volatile { PreferredEngine::Scan } else { PreferredEngine::Index },
             fallback: FallbackEngine::Nothing,
@@ -177,6 +190,16 @@ async fn collect_orphans(node: Arc<Node>) {
         }
         min_age = ORPHAN_MIN_AGE;
         tokio::time::sleep(ORPHAN_INTERVAL).await;
+    }
+}
+
+/// Removes messages whose time is over, and outcomes that need not be remembered any longer.
+async fn tidy_up(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(TIDY_INTERVAL).await;
+        if let Err(error) = node.tidy_up().await {
+            tracing::warn!(sys = "storage.backend.core", %error, "cannot tidy up");
+        }
     }
 }
 

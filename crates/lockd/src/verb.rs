@@ -32,6 +32,12 @@ pub enum Verb {
     NamespaceGet,
     NamespaceSet,
     NamespaceSetQuery,
+    Completion,
+    CompletionBash,
+    CompletionZsh,
+    CompletionFish,
+    CompletionPowershell,
+    Man,
 }
 
 /// The words that may follow a command.
@@ -40,6 +46,8 @@ pub(crate) enum Words {
     /// Only the word of a command below this one.
     Subcommand,
     Nothing,
+    /// So many, no more and no less.
+    Exactly(usize),
     /// Up to so many.
     AtMost(usize),
     /// So many or more.
@@ -109,6 +117,22 @@ pub(crate) const ENTRIES: &[Entry] = &[
         Words::Subcommand,
         "[--version | --semver]",
         "print the version",
+    ),
+    entry(
+        V::Completion,
+        V::Serve,
+        &["completion"],
+        Words::Subcommand,
+        "bash | zsh | fish | powershell",
+        "print the completion script of a shell",
+    ),
+    entry(
+        V::Man,
+        V::Serve,
+        &["man"],
+        Words::Exactly(1),
+        "DIRECTORY",
+        "write the manual pages into a directory",
     ),
     entry(V::Help, V::Serve, &["help"], Words::AtLeast(0), "[command]", "print the help of a command"),
     entry(
@@ -244,6 +268,10 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "[flags]",
         "choose the engines for queries",
     ),
+    entry(V::CompletionBash, V::Completion, &["bash"], Words::Nothing, "", "for bash"),
+    entry(V::CompletionZsh, V::Completion, &["zsh"], Words::Nothing, "", "for zsh"),
+    entry(V::CompletionFish, V::Completion, &["fish"], Words::Nothing, "", "for fish"),
+    entry(V::CompletionPowershell, V::Completion, &["powershell"], Words::Nothing, "", "for PowerShell"),
 ];
 
 impl Verb {
@@ -270,12 +298,19 @@ impl Verb {
 
     /// Whether it talks to a server that runs elsewhere, or belongs to those that do.
     pub(crate) fn is_client(self) -> bool {
-        !matches!(self, Verb::Serve | Verb::Dev | Verb::Version | Verb::Help)
+        let top = match self.entry().parent {
+            Verb::Serve => self,
+            parent => return parent.is_client(),
+        };
+        matches!(top, Verb::Client | Verb::Namespace)
     }
 
     /// Whether it only holds other commands together.
     pub(crate) fn is_group(self) -> bool {
-        matches!(self, Verb::Client | Verb::Attachments | Verb::Namespace | Verb::NamespaceSet)
+        matches!(
+            self,
+            Verb::Client | Verb::Attachments | Verb::Namespace | Verb::NamespaceSet | Verb::Completion
+        )
     }
 
     /// Whether scripts expect the text of an error alone, without the usage.

@@ -413,3 +413,47 @@ fn flags_beat_variables_and_those_beat_the_file() {
     let error = session.error("lockd client get --public -k k -s https://a");
     assert!(error.contains("no TLS yet"), "{error}");
 }
+
+#[test]
+fn get_tells_in_its_exit_status_that_there_is_no_document() {
+    let session = Session::tcp();
+    let script = "lockd client get --public -k none --exit-code 2>/dev/null; echo $?
+        lockd client get --public -k none 2>/dev/null; echo $?
+        lockd client with some -- lockd client set /a=1 >/dev/null
+        lockd client get --public -k some --type raw --exit-code 2>/dev/null; echo $?";
+    assert_eq!(session.out(script), "null\n1\nnull\n0\n{\"a\":1}\n0\n");
+}
+
+#[test]
+fn cli_51_set_fails_when_another_writer_came_first() {
+    let session = Session::tcp();
+    // The file that set reads while it works is a pipe: whoever writes to it has the document changed first.
+    let script = |flag: &str| {
+        format!(
+            "eval \"$(lockd client acquire -k contested{flag})\"
+            lockd client set /begin=1 >/dev/null
+            mkfifo pipe{flag}
+            lockd client set {flag} textfile:/text=./pipe{flag} >/dev/null 2>error &
+            exec 3>pipe{flag}
+            lockd client set /other=1 >/dev/null
+            echo hello >&3; exec 3>&-
+            wait $!; echo $?"
+        )
+    };
+    assert_eq!(session.out(&script("")), "1\n");
+    assert!(session.out("cat error").contains("lockd: "), "{}", session.out("cat error"));
+    assert_eq!(session.out(&script("--no-cas")), "0\n");
+}
+
+#[test]
+fn attachments_are_listed_in_the_names_of_the_api_on_request() {
+    let session = Session::tcp();
+    let list = session.out(
+        "lockd client with files -- sh -c 'echo x | lockd client attachments put --name a -f -' >/dev/null
+        lockd client attachments list --public -k files --output json-v2",
+    );
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["attachments"][0]["name"], "a");
+    assert_eq!(list["attachments"][0]["size"], 2);
+    assert_eq!(list["key"], "files");
+}

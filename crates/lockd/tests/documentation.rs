@@ -39,6 +39,9 @@ fn help_is_up_to_date() {
         ("help-dev", "dev --help"),
         ("help-version", "help version"),
         ("help-help", "help -h"),
+        ("help-completion", "completion"),
+        ("help-completion-bash", "completion bash -h"),
+        ("help-man", "help man"),
         ("help-client", "client"),
         ("help-client-acquire", "client acquire -h"),
         ("help-client-keepalive", "client keepalive -h"),
@@ -66,7 +69,7 @@ fn help_is_up_to_date() {
         let command =
             resolve(&Inputs { args: &args, env: &|_| None, read_file: &|_| panic!("help reads no file") });
         match command {
-            Ok(Command::Help(text)) => {
+            Ok(Command::Print(text)) => {
                 assert_golden(&manifest().join(format!("tests/golden/{name}.txt")), &text)
             }
             other => panic!("{words}: {other:?}"),

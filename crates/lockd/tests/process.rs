@@ -50,6 +50,17 @@ fn cli_02_no_store() {
 }
 
 #[test]
+fn lql_comes_along() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "{\"a\":1}\n{\"a\":5}\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let found = lockd(&["lql", "/a>=3", path], &[]);
+    assert_eq!((stdout(&found).as_str(), found.status.code()), ("{\"a\":5}\n", Some(0)));
+    assert_eq!(lockd(&["lql", "/a>=9", path], &[]).status.code(), Some(1));
+    assert!(stdout(&lockd(&["lql", "--help"], &[])).starts_with("lockd lql "));
+}
+
+#[test]
 fn cli_03_unknown_command() {
     let output = lockd(&["bogus"], &[]);
     assert_eq!(output.status.code(), Some(1));

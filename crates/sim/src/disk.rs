@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use lockd_core::records::key::{self, KeyRecord, Lease, Place, Staged, StagedState};
-use lockd_core::records::{blob, content, held, namespace};
+use lockd_core::records::{blob, content, held, namespace, txn};
 use lockd_store::{Batch, BlobId, Change};
 use lockd_wire::KeyId;
 
@@ -222,6 +222,13 @@ pub fn check_references(records: &Records) -> Checked {
                 promise(
                     namespace::namespace_of(storage_key).is_ok()
                         && namespace::NamespaceRecord::decode(value).is_ok(),
+                    "what the core writes reads back",
+                    || format!("{storage_key:?}"),
+                )?;
+            }
+            Some(b'D') => {
+                promise(
+                    txn::Decided::txn_of(storage_key).is_ok() && txn::Decided::decode(value).is_ok(),
                     "what the core writes reads back",
                     || format!("{storage_key:?}"),
                 )?;

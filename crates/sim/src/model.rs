@@ -145,8 +145,17 @@ impl KeyModel {
             }
             Op::Abandon(_) => return Verdict::Keep(Shape::Abandoned),
             Op::Release(op) => self.release(now, &op.claim, op.rollback),
-            // Settings of namespaces are no business of a key.
-            Op::ConfigureNamespace(_) => return Verdict::Wait,
+            // Settings of namespaces, queues and transactions by name are no business of a key.
+            Op::ConfigureNamespace(_)
+            | Op::Enqueue(_)
+            | Op::Dequeue(_)
+            | Op::Ack(_)
+            | Op::Nack(_)
+            | Op::Extend(_)
+            | Op::WatchQueue(_)
+            | Op::Tend(_)
+            | Op::DecideTxn(_)
+            | Op::ForgetTxns(_) => return Verdict::Wait,
             Op::Keepalive(op) => self.prove(now, &op.claim).map(|mut lease| {
                 lease.expires = expiry(now, limits.ttl_ms(op.ttl_seconds));
                 let shape = Shape::Renewed {

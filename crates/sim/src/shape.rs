@@ -63,6 +63,8 @@ pub enum Shape {
         etag: Uid,
     },
     Abandoned,
+    /// An answer about queues or transactions by name, which this world does not ask for.
+    Foreign,
     Refused {
         reason: Reason,
         current: Option<(u64, Option<Value>)>,
@@ -129,6 +131,14 @@ impl Shape {
                 Shape::Configured { engines: record.engines, etag: record.etag }
             }
             Reply::Abandoned => Shape::Abandoned,
+            Reply::Enqueued(_)
+            | Reply::Delivered(_)
+            | Reply::Acked { .. }
+            | Reply::Requeued { .. }
+            | Reply::Extended(_)
+            | Reply::Queue(_)
+            | Reply::Tended(_)
+            | Reply::Txn(_) => Shape::Foreign,
             Reply::Refused(refusal) => Shape::Refused {
                 reason: refusal.reason,
                 current: refusal.current.map(|(version, etag)| (version, etag.map(value_of))),

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::history::History;
 use crate::oracle::Oracle;
 use crate::shape::Shape;
-use crate::violation::Checked;
+use crate::violation::{Checked, promise};
 
 const LIMITS: Limits = Limits { default_ttl_ms: 10_000, max_ttl_ms: 60_000, acquire_block_ms: 15_000 };
 
@@ -113,7 +113,7 @@ impl World {
             drain: rare(&mut dice, 2),
         };
         let idle_lanes = if dice.percent(20) { 64 } else { dice.below(4) as usize };
-        let settings = Settings { limits: LIMITS, idle_lanes };
+        let settings = Settings { limits: LIMITS, idle_lanes, idle_queues: 2, txn_retention_ms: 3_600_000 };
         World {
             core: Core::new(settings),
             climate,
@@ -228,7 +228,7 @@ impl World {
                 self.history.draining();
             }
             Input::Tick => ticked = true,
-            Input::Loaded { .. } => {}
+            Input::Loaded { .. } | Input::TxnLoaded { .. } | Input::Scanned { .. } => {}
         }
         let mut out = Vec::new();
         self.core.handle(Moment(self.clock), input, &mut out);
@@ -244,6 +244,11 @@ impl World {
                     self.disk.submit(seq, batch)?;
                 }
                 Output::Answer { id, reply } => self.answer(id, reply)?,
+                Output::LoadTxn(_) | Output::Scan { .. } => {
+                    promise(false, "only queues and transactions by name need these", || {
+                        format!("{output:?}")
+                    })?;
+                }
             }
         }
         let (print, deadline) = (self.core.footprint(), self.core.next_deadline());

@@ -231,7 +231,8 @@ impl Connection {
         parse_head(&head[..end]).map_err(Trouble::Malformed)
     }
 
-    fn read_body(&mut self, mut response: Response, to_head: bool) -> Result<Response, Trouble> {
+    /// Reads the body that belongs to a head of [`Connection::read_head`].
+    pub fn read_body(&mut self, mut response: Response, to_head: bool) -> Result<Response, Trouble> {
         if response.closes() {
             self.reusable = false;
         }
@@ -269,22 +270,31 @@ impl Connection {
     }
 
     fn read_chunks(&mut self, body: &mut Vec<u8>) -> Result<(), Trouble> {
-        loop {
-            let line = self.read_line()?;
-            let size = line.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16)
-                .map_err(|_| Trouble::Malformed(format!("chunk size {line:?}")))?;
-            if size == 0 {
-                // Trailers, then the empty line.
-                while !self.read_line()?.is_empty() {}
-                return Ok(());
-            }
-            self.read_exactly(size, body)?;
-            let line = self.read_line()?;
-            if !line.is_empty() {
-                return Err(Trouble::Malformed(format!("{line:?} after a chunk")));
-            }
+        while let Some(mut chunk) = self.next_chunk()? {
+            body.append(&mut chunk);
         }
+        Ok(())
+    }
+
+    /// Reads the next chunk of a chunked body whose head was read with [`Connection::read_head`]; `None` at its
+    /// clean end.
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let line = self.read_line()?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16)
+            .map_err(|_| Trouble::Malformed(format!("chunk size {line:?}")))?;
+        if size == 0 {
+            // Trailers, then the empty line.
+            while !self.read_line()?.is_empty() {}
+            return Ok(None);
+        }
+        let mut chunk = Vec::with_capacity(size);
+        self.read_exactly(size, &mut chunk)?;
+        let line = self.read_line()?;
+        if !line.is_empty() {
+            return Err(Trouble::Malformed(format!("{line:?} after a chunk")));
+        }
+        Ok(Some(chunk))
     }
 
     fn read_line(&mut self) -> Result<String, Trouble> {

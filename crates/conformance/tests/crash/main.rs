@@ -5,5 +5,6 @@ mod full_disk;
 mod kill;
 mod ledger;
 mod pair;
+mod queue;
 mod restart;
 mod torn;

@@ -127,3 +127,47 @@ on_every_store!(streams_of_one_connection_do_not_block_each_other, |client| {
         assert_eq!(waiter.await.unwrap()["fencing_token"], 2);
     });
 });
+
+on_every_store!(the_queue_over_http2, |client| {
+    let queue = fresh::key("h2");
+    run(async {
+        let sender = connect(client).await;
+        let open = async |path: &str, body: Value| {
+            let mut sender = sender.clone().ready().await.unwrap();
+            let (answer, mut stream) = sender.send_request(request("POST", path, &[]), false).unwrap();
+            stream.send_data(Bytes::from(body.to_string()), true).unwrap();
+            [answer]
+        };
+        let named = json!({"queue": queue});
+        let [watch] = open("/v1/queue/watch", named.clone()).await;
+        let watch = watch.await.expect("an answer");
+        assert_eq!(watch.status(), 200);
+        assert!(!watch.headers().contains_key("connection"), "HTTP/2 has no such header");
+        let mut events = watch.into_body();
+        let event = events.data().await.expect("an event").unwrap();
+        assert!(event.starts_with(b"id: 1\nevent: queue_watch\n"), "{event:?}");
+
+        // A consumer whose stream is reset does not wait any longer.
+        let consume = json!({"queue": queue, "owner": "w", "wait_seconds": 0});
+        let [waiting] = open("/v1/queue/dequeue", consume.clone()).await;
+        let count = async || json_of(&sender, request("POST", "/v1/queue/stats", &[]), &named).await;
+        let reach = async |wanted: i64| {
+            while count().await["waiting_consumers"] != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        reach(1).await;
+        drop(waiting);
+        reach(0).await;
+
+        let [stream] = open("/v1/queue/subscribe", consume).await;
+        reach(1).await;
+        let id = client.enqueue(&queue, "x");
+        let mut body = stream.await.expect("an answer").into_body();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains("\r\n\r\nx\r\n--") {
+            seen.extend_from_slice(&body.data().await.expect("the stream stays open").unwrap());
+        }
+        assert!(String::from_utf8_lossy(&seen).contains(&id));
+    });
+});

@@ -32,6 +32,7 @@ pub fn acquire(record: &mut KeyRecord, now: Moment, op: &Acquire, limits: &Limit
         id: op.lease,
         txn: op.txn.unwrap_or(op.own_txn),
         coordinated: op.txn.is_some(),
+        delivery: false,
         owner: op.owner.clone(),
         expires_at: now.after_full(limits.ttl_ms(op.ttl_seconds)),
         token: record.fencing,

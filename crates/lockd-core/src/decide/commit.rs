@@ -53,6 +53,15 @@ pub fn roll_back(record: &mut KeyRecord, now: Moment, effects: &mut Effects) -> 
 
 fn free(record: &mut KeyRecord, now: Moment) -> Staged {
     record.updated_at = now;
-    record.lease = Lease::Free;
+    if let Lease::Held(grant) = std::mem::take(&mut record.lease)
+        && grant.delivery
+        && let Some(message) = &mut record.message
+    {
+        // It can be delivered again: at once, or since the time of the delivery was over.
+        message.visible_at = message.visible_at.min(now);
+        if grant.is_expired(now) {
+            message.expired = Some(grant.id);
+        }
+    }
     std::mem::take(&mut record.staged)
 }

@@ -15,6 +15,12 @@ pub fn keepalive(
     let expires_at = now.after_full(limits.ttl_ms(op.ttl_seconds));
     if let Lease::Held(grant) = &mut record.lease {
         grant.expires_at = expires_at;
+        // A delivery is invisible for as long as its lease lasts.
+        if grant.delivery
+            && let Some(message) = &mut record.message
+        {
+            message.visible_at = expires_at;
+        }
     }
     record.updated_at = now;
     Ok(Renewed { expires_at, token, version: record.holder_version(), etag: record.holder_etag() })

@@ -8,6 +8,7 @@ mod attach;
 mod commit;
 mod detach;
 mod keepalive;
+mod message;
 mod metadata;
 mod namespace;
 mod proof;
@@ -19,6 +20,10 @@ pub use attach::attach;
 pub use commit::{commit, roll_back};
 pub use detach::{detach, detach_all};
 pub use keepalive::keepalive;
+pub use message::{
+    Proof, Purpose, count, deliver, end_state, enqueue, erase, extend, holds_state, lease_state, nack,
+    prove_delivery, redrive, rolled_back_error, unchanged,
+};
 pub use metadata::set_metadata;
 pub use namespace::configure;
 pub use proof::{lost, prove};

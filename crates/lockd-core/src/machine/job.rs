@@ -1,46 +1,67 @@
 //! Jobs: something to do, and the records that have to be in memory for it.
 
 use bytes::Bytes;
-use lockd_wire::KeyId;
+use lockd_wire::{KeyId, LeaseId, QueueId, TxnId};
+use smallvec::SmallVec;
 
 use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
-use crate::decide;
-use crate::op::{Op, Reason};
+use crate::decide::{self, Purpose};
+use crate::op::{Handle, Op, Reason, TxnAsk};
 use crate::records::key::{KeyRecord, Lease, Staged};
+use crate::records::txn::Decided;
 
 /// Something to do as soon as its records are in memory.
 #[derive(Debug)]
 pub(crate) struct Job {
-    task: Task,
+    pub(super) task: Task,
     /// Records that must stay while the job waits for others.
     pins: Vec<KeyId>,
+    /// What the store says of a transaction. Read last, so that nothing can have come between.
+    decision: Option<(TxnId, Option<Decided>)>,
 }
 
 // Most jobs run at once and are never stored, so a box would only cost an allocation a request.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(super) enum Task {
-    Request { id: RequestId, op: Op },
+    Request {
+        id: RequestId,
+        op: Op,
+    },
     Expire(KeyId),
+    /// A prepared transaction was not decided in time.
+    ExpireTxn(TxnId),
+    /// A delivery could not be given to its consumer.
+    GiveBack(KeyId, LeaseId),
+    /// Something may be there for those who wait for a queue; these records are needed to see.
+    Attend(QueueId, SmallVec<[KeyId; 2]>),
+}
+
+/// What a job needs in memory.
+#[derive(Debug, Default)]
+struct Wanted {
+    keys: SmallVec<[KeyId; 2]>,
+    decision: Option<TxnId>,
+}
+
+impl Wanted {
+    fn add(&mut self, key: KeyId) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
 }
 
 impl Job {
     pub(super) fn new(task: Task) -> Job {
-        Job { task, pins: Vec::new() }
+        Job { task, pins: Vec::new(), decision: None }
     }
 
     pub(crate) fn request(&self) -> Option<RequestId> {
         match &self.task {
             Task::Request { id, .. } => Some(*id),
-            Task::Expire(_) => None,
-        }
-    }
-
-    pub(super) fn key(&self) -> Option<&KeyId> {
-        match &self.task {
-            Task::Request { op, .. } => op.key(),
-            Task::Expire(key) => Some(key),
+            _ => None,
         }
     }
 }
@@ -54,9 +75,15 @@ impl Core {
         if !self.gather(&mut job, out) {
             return;
         }
-        let mut turn = Turn::default();
+        let mut turn = Turn::knowing(job.decision);
         match job.task {
             Task::Expire(key) => self.expire(&key, &mut turn),
+            Task::ExpireTxn(txn) => self.expire_txn(txn, &mut turn),
+            Task::GiveBack(key, lease) => self.give_back(&key, lease, &mut turn),
+            Task::Attend(queue, _) => {
+                self.queues.get(&queue).fetching = false;
+                turn.touch(queue);
+            }
             Task::Request { id, op } => {
                 if let Some(reply) = self.serve(id, op, &mut turn) {
                     turn.answers.push((id, reply));
@@ -64,49 +91,59 @@ impl Core {
             }
         }
         self.hand_over_freed(&mut turn);
+        self.attend_touched(&mut turn);
+        let next = std::mem::take(&mut turn.next);
         self.finish(turn, out);
         for key in job.pins {
             self.pin(&key, -1);
+        }
+        for task in next {
+            self.run(Job::new(task), out);
         }
     }
 
     /// Are all records that the job needs in memory? If not, it is parked and they are on their way.
     fn gather(&mut self, job: &mut Job, out: &mut Vec<Output>) -> bool {
-        let Some(key) = job.key().cloned() else { return true };
-        if self.lanes.ready(&key).is_none() {
-            self.park(key, job, out);
+        let wanted = self.wanted(&job.task);
+        let missing = wanted.keys.iter().find(|key| self.lanes.ready(key).is_none()).cloned();
+        let Some(missing) = missing else {
+            let Some(txn) = wanted.decision else { return true };
+            if self.txns.recent(txn).is_some()
+                || job.decision.as_ref().is_some_and(|&(known, _)| known == txn)
+            {
+                return true;
+            }
+            self.hold(job, wanted.keys);
+            if self.txns.park(txn, take(job)) {
+                out.push(Output::LoadTxn(txn));
+            }
             return false;
-        }
-        let others = self.others_needed(&key, &job.task);
-        let Some(missing) = others.iter().find(|other| self.lanes.ready(other).is_none()).cloned() else {
-            return true;
         };
-        for other in &others {
-            if self.lanes.ready(other).is_none() && *other != missing && self.lanes.expect(other) {
+        for other in &wanted.keys {
+            if *other != missing && self.lanes.ready(other).is_none() && self.lanes.expect(other) {
                 out.push(Output::Load(other.clone()));
             }
         }
-        // Records that have arrived must not be forgotten again before the last one is here.
-        self.unpin(job);
-        for present in others.into_iter().chain([key]) {
-            if self.pin(&present, 1) {
-                job.pins.push(present);
-            }
+        job.decision = None;
+        if wanted.keys.len() > 1 {
+            self.hold(job, wanted.keys);
         }
-        self.park(missing, job, out);
+        if let Task::Request { id, op: Op::Acquire(_) } = &job.task {
+            self.parked.insert(*id, missing.clone());
+        }
+        if self.lanes.park(&missing, take(job)) {
+            out.push(Output::Load(missing));
+        }
         false
     }
 
-    fn park(&mut self, key: KeyId, job: &mut Job, out: &mut Vec<Output>) {
-        let parked = Job {
-            task: std::mem::replace(&mut job.task, Task::Expire(key.clone())),
-            pins: std::mem::take(&mut job.pins),
-        };
-        if let Task::Request { id, op: Op::Acquire(_) } = &parked.task {
-            self.parked.insert(*id, key.clone());
-        }
-        if self.lanes.park(&key, parked) {
-            out.push(Output::Load(key));
+    /// Records that have arrived must not be forgotten again before the last one is here.
+    fn hold(&mut self, job: &mut Job, keys: impl IntoIterator<Item = KeyId>) {
+        self.unpin(job);
+        for key in keys {
+            if self.pin(&key, 1) {
+                job.pins.push(key);
+            }
         }
     }
 
@@ -132,25 +169,109 @@ impl Core {
         }
     }
 
-    /// The other participants, if this job may decide a transaction.
-    fn others_needed(&mut self, key: &KeyId, task: &Task) -> Vec<KeyId> {
-        let now = self.now;
-        let Some(lane) = self.lanes.ready(key) else { return Vec::new() };
-        let Lease::Held(grant) = &lane.record.lease else { return Vec::new() };
-        let staged = matches!(lane.record.staged, Staged::Of(_));
-        let decides = (staged && grant.is_expired(now))
-            || match task {
-                Task::Request { op: Op::Release(release), .. } => !decide::lost(&lane.record, &release.claim),
-                Task::Request { op: Op::Abandon(abandon), .. } => staged && grant.id == abandon.lease,
-                _ => false,
-            };
-        if !decides {
-            return Vec::new();
+    /// What a task needs, as far as can be told from what is here: more may turn up when that has arrived.
+    fn wanted(&mut self, task: &Task) -> Wanted {
+        let mut wanted = Wanted::default();
+        match task {
+            Task::Expire(key) => self.want_key(key, |_, _| false, &mut wanted),
+            Task::GiveBack(key, _) => wanted.add(key.clone()),
+            Task::ExpireTxn(txn) => self.want_participants(*txn, &mut wanted),
+            Task::Attend(_, keys) => wanted.keys.clone_from(keys),
+            Task::Request { op, .. } => match op {
+                Op::Ack(op) => self.want_delivery(&op.handle, true, &mut wanted),
+                Op::Nack(op) => self.want_delivery(&op.handle, true, &mut wanted),
+                Op::Extend(op) => self.want_delivery(&op.handle, false, &mut wanted),
+                Op::DecideTxn(op) => {
+                    if op.ask != TxnAsk::Prepare {
+                        wanted.decision = Some(op.txn);
+                        self.want_participants(op.txn, &mut wanted);
+                        for key in &op.participants {
+                            self.want_participant(key.clone(), &mut wanted);
+                        }
+                    }
+                }
+                Op::Release(release) => {
+                    self.want_key(
+                        &release.key,
+                        |record, _| !decide::lost(record, &release.claim),
+                        &mut wanted,
+                    );
+                }
+                Op::Abandon(abandon) => {
+                    let is_it = |record: &KeyRecord, staged| {
+                        staged && matches!(&record.lease, Lease::Held(grant) if grant.id == abandon.lease)
+                    };
+                    self.want_key(&abandon.key, is_it, &mut wanted);
+                }
+                Op::Tend(_) => {
+                    if let Some(key) = op.key() {
+                        self.want_participant(key.clone(), &mut wanted);
+                    }
+                }
+                op => {
+                    if let Some(key) = op.key() {
+                        self.want_key(key, |_, _| false, &mut wanted);
+                    }
+                }
+            },
         }
+        wanted
+    }
+
+    /// A key, and the other participants of its transaction if the task ends its lease: because it is asked to, or because
+    /// the time of the lease is over.
+    fn want_key(&mut self, key: &KeyId, ends: impl FnOnce(&KeyRecord, bool) -> bool, wanted: &mut Wanted) {
+        let now = self.now;
+        wanted.add(key.clone());
+        let Some(lane) = self.lanes.ready(key) else { return };
+        let Lease::Held(grant) = &lane.record.lease else { return };
         let txn = grant.txn;
-        let mut keys = self.book.participants(txn);
-        keys.retain(|other| other != key);
-        keys
+        let staged = matches!(lane.record.staged, Staged::Of(_));
+        let expired = (staged || grant.delivery) && grant.is_expired(now);
+        if expired || ends(&lane.record, staged) {
+            self.want_participants(txn, wanted);
+        }
+    }
+
+    fn want_participants(&mut self, txn: TxnId, wanted: &mut Wanted) {
+        for key in self.participants(txn) {
+            self.want_participant(key, wanted);
+        }
+    }
+
+    /// A participant; a message comes with its workflow state, if it has one.
+    fn want_participant(&mut self, key: KeyId, wanted: &mut Wanted) {
+        let stateful = self
+            .lanes
+            .ready(&key)
+            .is_some_and(|lane| lane.record.message.as_ref().is_some_and(|message| message.stateful));
+        if stateful && let Some((queue, id)) = key.as_message() {
+            wanted.add(KeyId::of_queue_state(&queue, id));
+        }
+        wanted.add(key);
+    }
+
+    fn want_delivery(&mut self, handle: &Handle, ends: bool, wanted: &mut Wanted) {
+        let now = self.now;
+        let Some(id) = handle.message else { return };
+        let key = KeyId::of_message(&handle.queue, id);
+        if handle.state.is_some() {
+            wanted.add(KeyId::of_queue_state(&handle.queue, id));
+        }
+        self.want_participant(key.clone(), wanted);
+        let Some(lane) = self.lanes.ready(&key) else { return };
+        let purpose = if ends { Purpose::End } else { Purpose::Extend };
+        match decide::prove_delivery(&lane.record, now, handle, purpose) {
+            Ok(proof) if ends => self.want_participants(proof.txn, wanted),
+            Ok(_) => {}
+            Err(_) => {
+                if ends {
+                    wanted.decision = handle.txn.flatten();
+                }
+                // Whoever meets an expired lease clears it.
+                self.want_key(&key, |_, _| false, wanted);
+            }
+        }
     }
 
     pub(super) fn loaded(
@@ -171,7 +292,9 @@ impl Core {
                 }
             }
             Err(LoadError) => {
-                for mut job in self.lanes.lost(key) {
+                let jobs = self.lanes.lost(key);
+                self.unreadable(key);
+                for mut job in jobs {
                     self.unpark(&job);
                     self.unpin(&mut job);
                     self.refuse(job, Reason::Damaged, out);
@@ -180,10 +303,50 @@ impl Core {
         }
     }
 
+    pub(super) fn txn_loaded(
+        &mut self,
+        txn: TxnId,
+        record: Result<Option<Bytes>, LoadError>,
+        out: &mut Vec<Output>,
+    ) {
+        let decided = record
+            .and_then(|bytes| bytes.map(|bytes| Decided::decode(&bytes)).transpose().map_err(|_| LoadError));
+        let jobs = self.txns.take_parked(txn);
+        for mut job in jobs {
+            match &decided {
+                Ok(decided) => {
+                    job.decision = Some((txn, decided.clone()));
+                    self.run(job, out);
+                }
+                Err(LoadError) => {
+                    self.unpin(&mut job);
+                    self.refuse(job, Reason::Damaged, out);
+                }
+            }
+        }
+        self.txns.settle(self.answers.durable());
+    }
+
     /// Answers a job that will not run.
     pub(super) fn refuse(&mut self, job: Job, reason: Reason, out: &mut Vec<Output>) {
-        if let Task::Request { id, .. } = job.task {
-            out.push(Output::Answer { id, reply: reason.plain().into() });
+        match job.task {
+            Task::Request { id, .. } => out.push(Output::Answer { id, reply: reason.plain().into() }),
+            // The rest of the queue must not wait for a message that cannot be read.
+            Task::Attend(queue, _) if !self.failed => {
+                self.queues.get(&queue).fetching = false;
+                self.run(Job::new(Task::Attend(queue, SmallVec::new())), out);
+            }
+            _ => {}
         }
+    }
+}
+
+/// The job itself, to be put away; what is left in its place is never run.
+fn take(job: &mut Job) -> Job {
+    let placeholder = Task::ExpireTxn(TxnId(lockd_wire::Xid([0; 12])));
+    Job {
+        task: std::mem::replace(&mut job.task, placeholder),
+        pins: std::mem::take(&mut job.pins),
+        decision: job.decision.take(),
     }
 }

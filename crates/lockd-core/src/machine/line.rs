@@ -1,5 +1,6 @@
 //! The line of waiters, and what time does to it: expiry, patience, cancellation, drain, failure.
 
+use super::attend::Leaving;
 use super::job::{Job, Task};
 use super::{Core, Output, RequestId};
 use crate::moment::Moment;
@@ -21,8 +22,14 @@ impl Core {
             if !self.may_sweep() {
                 return;
             }
-            let Some(key) = self.book.take_due(self.now) else { return };
-            self.run(Job::new(Task::Expire(key)), out);
+            let task = match self.book.take_due(self.now) {
+                Some(key) => Task::Expire(key),
+                None => match self.txns.take_expired(self.now) {
+                    Some(txn) => Task::ExpireTxn(txn),
+                    None => return,
+                },
+            };
+            self.run(Job::new(task), out);
         }
     }
 
@@ -33,6 +40,7 @@ impl Core {
                 Some(&(at, id)) if at <= self.now => {
                     self.deadlines.pop_first();
                     self.leave_line(id, None, out);
+                    self.leave_queue(id, Leaving::Impatient, out);
                 }
                 _ => return,
             }
@@ -48,6 +56,7 @@ impl Core {
             return self.refuse(job, Reason::Cancelled, out);
         }
         self.leave_line(id, Some(Reason::Cancelled), out);
+        self.leave_queue(id, Leaving::Gone, out);
     }
 
     /// Takes a waiter out of its line, if it stands in one. Without a reason it is told how long the lease may last.
@@ -81,6 +90,11 @@ impl Core {
         for id in ids {
             self.leave_line(id, Some(reason), out);
         }
+        let mut ids: Vec<RequestId> = self.attending.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.leave_queue(id, Leaving::SentAway(reason), out);
+        }
     }
 
     pub(super) fn fail(&mut self, out: &mut Vec<Output>) {
@@ -89,6 +103,7 @@ impl Core {
         let reply = || Reply::from(Reason::StoreFailed.plain());
         self.answers.abandon(|id| out.push(Output::Answer { id, reply: reply() }));
         let mut jobs = self.lanes.drain_jobs();
+        jobs.append(&mut self.txns.drain_jobs());
         self.parked.clear();
         jobs.sort_by_key(Job::request);
         for job in jobs {

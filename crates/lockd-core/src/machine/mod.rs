@@ -7,8 +7,11 @@
 //! cancellation are in [`line`]. Since a job never holds one record while it waits for another, no two jobs can wait for each
 //! other.
 
+mod attend;
+mod consume;
 mod job;
 mod line;
+mod transact;
 mod turn;
 
 use std::collections::BTreeSet;
@@ -17,7 +20,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use lockd_store::Batch;
-use lockd_wire::{KeyId, Namespace};
+use lockd_wire::{KeyId, Namespace, QueueId, TxnId};
 
 pub(crate) use self::job::Job;
 use self::job::Task;
@@ -27,8 +30,12 @@ use crate::lanes::Lanes;
 use crate::lease_book::{HeldLease, LeaseBook};
 use crate::moment::Moment;
 use crate::op::{Op, Reply};
+use crate::queues::Queues;
 use crate::records::key::KeyRecord;
 use crate::records::namespace::NamespaceRecord;
+use crate::records::ready::{Place, Ready};
+use crate::records::txn::Pending;
+use crate::txns::Txns;
 
 /// Names a request; the shell counts upwards, so that ids are in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +55,16 @@ pub enum Input {
     Loaded {
         key: KeyId,
         record: Result<Option<Bytes>, LoadError>,
+    },
+    /// The answer to [`Output::LoadTxn`]: the stored decision, if there is one.
+    TxnLoaded {
+        txn: TxnId,
+        record: Result<Option<Bytes>, LoadError>,
+    },
+    /// The answer to [`Output::Scan`].
+    Scanned {
+        queue: QueueId,
+        page: Result<Vec<Ready>, LoadError>,
     },
     /// Every batch up to and including this one is durable.
     Durable {
@@ -69,6 +86,11 @@ pub struct LoadError;
 pub enum Output {
     /// Read the key record as of the newest durable state, and feed it back as [`Input::Loaded`].
     Load(KeyId),
+    /// Read the record of a decided transaction, and feed it back as [`Input::TxnLoaded`].
+    LoadTxn(TxnId),
+    /// Read the next [`SCAN_PAGE`] entries of a queue's ready index as of the newest durable state, and feed them back as
+    /// [`Input::Scanned`].
+    Scan { queue: QueueId, after: Option<Place> },
     /// Commit this batch after all earlier ones. The numbers count up from 1 without gaps.
     Write { seq: u64, batch: Batch },
     /// Tell the client. Every request is answered exactly once.
@@ -80,7 +102,14 @@ pub struct Settings {
     pub limits: Limits,
     /// Key records kept in memory when nobody is using them.
     pub idle_lanes: usize,
+    /// Queues kept in memory when nobody waits for them.
+    pub idle_queues: usize,
+    /// How long the decision about a transaction is remembered, in milliseconds.
+    pub txn_retention_ms: u64,
 }
+
+/// How many index entries the core asks for at once.
+pub use crate::window::PAGE as SCAN_PAGE;
 
 /// What the core has in memory; all but the lanes are zero when nothing is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +119,10 @@ pub struct Footprint {
     pub waiters: usize,
     pub held_leases: usize,
     pub unanswered: usize,
+    pub queues: usize,
+    /// Those who wait for a queue: consumers and observers.
+    pub queue_waiters: usize,
+    pub pending_txns: usize,
 }
 
 #[derive(Debug)]
@@ -99,10 +132,14 @@ pub struct Core {
     lanes: Lanes,
     book: LeaseBook,
     namespaces: HashMap<Namespace, NamespaceRecord, RandomState>,
+    queues: Queues,
+    txns: Txns,
     answers: Answers,
     /// The newest batch handed out.
     written: u64,
     waiting: HashMap<RequestId, KeyId, RandomState>,
+    /// Consumers and observers, and of which queue.
+    attending: HashMap<RequestId, QueueId, RandomState>,
     /// Acquires that wait for a record, and in which lane, so that they can be taken back.
     parked: HashMap<RequestId, KeyId, RandomState>,
     deadlines: BTreeSet<(Moment, RequestId)>,
@@ -120,9 +157,12 @@ impl Core {
             lanes: Lanes::new(settings.idle_lanes),
             book: LeaseBook::default(),
             namespaces: HashMap::default(),
+            queues: Queues::new(settings.idle_queues),
+            txns: Txns::default(),
             answers: Answers::default(),
             written: 0,
             waiting: HashMap::default(),
+            attending: HashMap::default(),
             parked: HashMap::default(),
             deadlines: BTreeSet::new(),
             draining: false,
@@ -133,6 +173,10 @@ impl Core {
     /// Puts back what is to be remembered of a leased key.
     pub fn restore_lease(&mut self, key: &KeyId, record: &KeyRecord) {
         self.book.set(key, HeldLease::of(record));
+    }
+
+    pub fn restore_txn(&mut self, txn: TxnId, record: Pending) {
+        self.txns.set_pending(txn, Some(record));
     }
 
     pub fn restore_namespace(&mut self, namespace: Namespace, record: NamespaceRecord) {
@@ -146,24 +190,30 @@ impl Core {
             Input::Request { id, op } => self.run(Job::new(Task::Request { id, op }), out),
             Input::Cancel(id) => self.cancel(id, out),
             Input::Loaded { key, record } => self.loaded(&key, record, out),
+            Input::TxnLoaded { txn, record } => self.txn_loaded(txn, record, out),
+            Input::Scanned { queue, page } => self.scanned(queue, page, out),
             Input::Durable { through } => {
+                self.txns.settle(through);
                 self.answers.release(through, |id, reply| out.push(Output::Answer { id, reply }));
             }
             Input::Failed => self.fail(out),
             Input::Tick => {
                 self.sweep(out);
                 self.time_out(out);
+                self.look_after_queues(out);
             }
             Input::Drain => self.drain(out),
         }
         self.lanes.trim(self.answers.durable());
+        self.queues.trim(self.answers.durable());
     }
 
     /// When to tick next. A moment that has passed means: at once, after letting others in.
     pub fn next_deadline(&self) -> Option<Moment> {
         let expiry = if self.may_sweep() { self.book.next_due() } else { None };
+        let txns = if self.may_sweep() { self.txns.next_expiry() } else { None };
         let patience = self.deadlines.first().map(|&(at, _)| at);
-        [expiry, patience].into_iter().flatten().min()
+        [expiry, txns, patience, self.queues.next_alarm()].into_iter().flatten().min()
     }
 
     pub fn footprint(&self) -> Footprint {
@@ -173,6 +223,9 @@ impl Core {
             waiters: self.waiting.len(),
             held_leases: self.book.len(),
             unanswered: self.answers.waiting(),
+            queues: self.queues.len(),
+            queue_waiters: self.queues.askers(),
+            pending_txns: self.txns.len(),
         }
     }
 

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use lockd_store::Batch;
-use lockd_wire::{KeyId, Namespace};
+use lockd_wire::{KeyId, LeaseId, Namespace, QueueId, TxnId};
 use smallvec::SmallVec;
 
+use super::job::Task;
 use super::line::waited_enough;
 use super::{Core, Output, RequestId};
-use crate::decide::{self, Effects, Limits, Verdict};
+use crate::decide::{self, Effects, Limits, Verdict as Grantable};
 use crate::lanes::Waiter;
 use crate::lease_book::HeldLease;
+use crate::listing::Listing;
 use crate::moment::Moment;
 use crate::op::{
     Abandon, Acquire, Attached, ConfigureNamespace, Detached, Op, Outcome, Reason, Refusal, Release, Removed,
@@ -17,6 +19,8 @@ use crate::op::{
 };
 use crate::records::key::{KeyRecord, Lease, Place, Staged};
 use crate::records::namespace::NamespaceRecord;
+use crate::records::ready::Place as ReadyPlace;
+use crate::records::txn::{Decided, Pending, Verdict};
 use crate::records::{blob, content, held, key, namespace};
 
 /// Everything that one running job does.
@@ -24,11 +28,23 @@ use crate::records::{blob, content, held, key, namespace};
 pub(super) struct Turn {
     changed: SmallVec<[KeyId; 2]>,
     freed: SmallVec<[KeyId; 2]>,
-    effects: Effects,
+    pub(super) effects: Effects,
     namespace: Option<(Namespace, NamespaceRecord)>,
+    /// What the indexes said of messages before this turn.
+    relisted: SmallVec<[(KeyId, Listing); 1]>,
+    /// Queues in which something has happened that somebody may be waiting for.
+    touched: SmallVec<[QueueId; 1]>,
+    /// Index pages to be read.
+    pub(super) scans: SmallVec<[(QueueId, Option<ReadyPlace>); 1]>,
+    pub(super) pending_txns: SmallVec<[(TxnId, Option<Pending>); 1]>,
+    pub(super) decided_txns: SmallVec<[(TxnId, Option<Decided>); 1]>,
+    /// What the store said of a transaction, if the job asked.
+    pub(super) decision: Option<(TxnId, Option<Decided>)>,
+    /// What is to be done when this turn is over.
+    pub(super) next: SmallVec<[Task; 1]>,
     pub(super) answers: SmallVec<[(RequestId, Reply); 2]>,
     /// The newest batch that wrote what this turn has read.
-    basis: u64,
+    pub(super) basis: u64,
 }
 
 /// Did a decision change the record?
@@ -45,9 +61,24 @@ impl Changed {
 }
 
 impl Turn {
-    fn change(&mut self, key: &KeyId) {
+    /// A turn of a job that has had a decision record read.
+    pub(super) fn knowing(decision: Option<(TxnId, Option<Decided>)>) -> Turn {
+        Turn { decision, ..Turn::default() }
+    }
+
+    pub(super) fn change(&mut self, key: &KeyId) {
         if !self.changed.contains(key) {
             self.changed.push(key.clone());
+        }
+    }
+
+    pub(super) fn free(&mut self, key: &KeyId) {
+        self.freed.push(key.clone());
+    }
+
+    pub(super) fn touch(&mut self, queue: QueueId) {
+        if !self.touched.contains(&queue) {
+            self.touched.push(queue);
         }
     }
 }
@@ -60,6 +91,15 @@ impl Core {
             Op::Release(op) => self.release(&op, turn),
             Op::Abandon(op) => self.abandon(&op, turn),
             Op::ConfigureNamespace(op) => self.configure(op, turn),
+            Op::Enqueue(op) => self.enqueue(op, turn),
+            Op::Dequeue(op) => return self.dequeue(id, op, turn),
+            Op::WatchQueue(op) => return self.watch(id, op, turn),
+            Op::Ack(op) => self.ack(&op, turn),
+            Op::Nack(op) => self.nack(&op, turn),
+            Op::Extend(op) => self.extend(&op, turn),
+            Op::Tend(op) => self.tend(&op, turn),
+            Op::DecideTxn(op) => self.decide_txn(op, turn),
+            Op::ForgetTxns(txns) => self.forget_txns(txns, turn),
             Op::Keepalive(op) => self.under_lease(&op.key.clone(), turn, |record, now, limits, _| {
                 decide::keepalive(record, now, &op, limits)
                     .map(|renewed| (Changed::Yes, Reply::Renewed(renewed)))
@@ -108,10 +148,27 @@ impl Core {
 
     fn abandon(&mut self, op: &Abandon, turn: &mut Turn) -> Reply {
         let is_it = |record: &KeyRecord| matches!(&record.lease, Lease::Held(grant) if grant.id == op.lease);
-        if self.lanes.ready(&op.key).is_some_and(|lane| is_it(&lane.record)) {
-            self.give_up(&op.key, turn);
+        match self.lanes.ready(&op.key) {
+            Some(lane) if is_it(&lane.record) => {
+                // A delivery goes back alone; its transaction goes on without it.
+                let delivery = matches!(&lane.record.lease, Lease::Held(grant) if grant.delivery);
+                if delivery {
+                    self.end_lease(&op.key, false, turn);
+                } else {
+                    self.give_up(&op.key, turn)
+                }
+            }
+            _ => {}
         }
         Reply::Abandoned
+    }
+
+    /// Undoes a delivery that its consumer never got. Its transaction goes on without it.
+    pub(super) fn give_back(&mut self, key: &KeyId, lease: LeaseId, turn: &mut Turn) {
+        let is_it = |record: &KeyRecord| matches!(&record.lease, Lease::Held(grant) if grant.id == lease);
+        if self.lanes.ready(key).is_some_and(|lane| is_it(&lane.record)) {
+            self.end_lease(key, false, turn);
+        }
     }
 
     /// An operation of a lease holder that stages something or extends the lease.
@@ -149,12 +206,12 @@ impl Core {
         let lane = self.lanes.ready(&op.key)?;
         turn.basis = turn.basis.max(lane.written);
         let until = match decide::acquire(&mut lane.record, now, &op, &limits) {
-            Verdict::Granted(granted) => {
+            Grantable::Granted(granted) => {
                 turn.change(&op.key);
                 return Some(Reply::Granted(granted));
             }
-            Verdict::Exists => return Some(lane.record.refuse(Reason::AlreadyExists).into()),
-            Verdict::Held { until } => until,
+            Grantable::Exists => return Some(lane.record.refuse(Reason::AlreadyExists).into()),
+            Grantable::Held { until } => until,
         };
         let deadline = match op.block_seconds {
             -1 => return Some(waited_enough(&lane.record, until, now).into()),
@@ -186,35 +243,37 @@ impl Core {
     }
 
     /// Ends the lease on a key, and with it the transaction that it takes part in: all participants in this one turn.
-    fn decide_all(&mut self, key: &KeyId, commit: bool, turn: &mut Turn) -> Outcome {
-        let now = self.now;
+    pub(super) fn decide_all(&mut self, key: &KeyId, commit: bool, turn: &mut Turn) -> Outcome {
         let txn = self.lanes.ready(key).and_then(|lane| match &lane.record.lease {
             Lease::Held(grant) => Some(grant.txn),
             Lease::Free => None,
         });
         let Some(txn) = txn else { return Outcome::Nothing };
-        let mut keys = self.book.participants(txn);
-        if !keys.contains(key) {
-            keys.push(key.clone());
+        let participants = self.participants(txn);
+        if participants.is_empty() {
+            return self.end_lease(key, commit, turn);
         }
-        let mut decided = Outcome::Nothing;
-        for key in keys {
-            let Some(lane) = self.lanes.ready(&key) else {
-                debug_assert!(false, "{key} takes part in the transaction but was not loaded");
-                continue;
-            };
-            turn.basis = turn.basis.max(lane.written);
-            let outcome = match commit {
-                true => decide::commit(&mut lane.record, now, &mut turn.effects),
-                false => decide::roll_back(&mut lane.record, now, &mut turn.effects),
-            };
-            if outcome != Outcome::Nothing {
-                decided = outcome;
-            }
-            turn.change(&key);
-            turn.freed.push(key);
-        }
-        decided
+        let verdict = if commit { Verdict::Commit } else { Verdict::Rollback };
+        // A key with nothing staged is no participant, but the lease that decides ends as well.
+        let own = Some(key).filter(|key| !participants.contains(key)).cloned();
+        self.decide_participants(txn, verdict, participants.into_iter().chain(own), 0, turn).0
+    }
+
+    /// Ends the lease on one key, with what was staged or without.
+    pub(super) fn end_lease(&mut self, key: &KeyId, commit: bool, turn: &mut Turn) -> Outcome {
+        let now = self.now;
+        let Some(lane) = self.lanes.ready(key) else {
+            debug_assert!(false, "{key} is to be decided but was not loaded");
+            return Outcome::Nothing;
+        };
+        turn.basis = turn.basis.max(lane.written);
+        let outcome = match commit {
+            true => decide::commit(&mut lane.record, now, &mut turn.effects),
+            false => decide::roll_back(&mut lane.record, now, &mut turn.effects),
+        };
+        turn.change(key);
+        turn.free(key);
+        outcome
     }
 
     /// Clears the lease on a key if its time is over, and rolls back what was staged under it: nobody else can have decided
@@ -227,25 +286,68 @@ impl Core {
         }
     }
 
-    /// Ends a lease whose holder is gone. With changes staged the key takes part in its transaction, which is rolled back as a
-    /// whole; without any the other participants do not care.
+    /// Ends a lease whose holder is gone. With changes staged (and always with a message) the key takes part in its transaction,
+    /// which is rolled back as a whole; else the other participants do not care.
     fn give_up(&mut self, key: &KeyId, turn: &mut Turn) {
-        let now = self.now;
         let Some(lane) = self.lanes.ready(key) else { return };
-        if matches!(lane.record.staged, Staged::Of(_)) {
+        let takes_part = matches!(lane.record.staged, Staged::Of(_))
+            || matches!(&lane.record.lease, Lease::Held(grant) if grant.delivery);
+        if takes_part {
             self.decide_all(key, false, turn);
-            return;
+        } else {
+            self.end_lease(key, false, turn);
         }
-        turn.basis = turn.basis.max(lane.written);
-        decide::roll_back(&mut lane.record, now, &mut turn.effects);
-        turn.change(key);
-        turn.freed.push(key.clone());
     }
 
     pub(super) fn hand_over_freed(&mut self, turn: &mut Turn) {
         for key in std::mem::take(&mut turn.freed) {
             self.hand_over(&key, turn);
         }
+    }
+
+    /// Serves those who wait for the queues in which something has happened.
+    pub(super) fn attend_touched(&mut self, turn: &mut Turn) {
+        for place in 0..turn.changed.len() {
+            let key = turn.changed[place].clone();
+            self.relist(&key, turn);
+        }
+        while let Some(queue) = turn.touched.pop() {
+            self.attend(&queue, turn);
+        }
+    }
+
+    /// Brings a queue's window up to date with one of its messages.
+    pub(super) fn relist(&mut self, key: &KeyId, turn: &mut Turn) {
+        let Some((queue, id)) = key.as_message() else {
+            // A message may have been waiting for its workflow state to be free.
+            if let Some((queue, _)) = key.as_queue_state()
+                && self.queues.known(&queue).is_some()
+            {
+                turn.touch(queue);
+            }
+            return;
+        };
+        let (batch, durable) = (self.written + 1, self.answers.durable());
+        let Some(lane) = self.lanes.ready(key) else { return };
+        let now_listed = Listing::of(id, &lane.record);
+        let before = lane.listed.as_deref().copied().unwrap_or_default();
+        if now_listed == before {
+            return;
+        }
+        lane.listed = (now_listed != Listing::default()).then(|| Box::new(now_listed));
+        if !turn.relisted.iter().any(|(known, _)| known == key) {
+            turn.relisted.push((key.clone(), before));
+        }
+        let known = self.queues.get(&queue);
+        known.written = batch;
+        let gone = before.ready.filter(|old| now_listed.ready.is_none_or(|new| new.place != old.place));
+        if let Some(old) = gone {
+            known.window.set(old.place, None, batch, durable);
+        }
+        if let Some(new) = now_listed.ready {
+            known.window.set(new.place, Some(new.dies_at), batch, durable);
+        }
+        turn.touch(queue);
     }
 
     /// Gives a free lease to whoever has waited longest.
@@ -259,9 +361,9 @@ impl Core {
                 self.deadlines.remove(&(deadline, id));
             }
             let reply = match decide::acquire(&mut lane.record, now, &waiter.op, &limits) {
-                Verdict::Granted(granted) => Reply::Granted(granted),
-                Verdict::Exists => lane.record.refuse(Reason::AlreadyExists).into(),
-                Verdict::Held { until } => waited_enough(&lane.record, until, now).into(),
+                Grantable::Granted(granted) => Reply::Granted(granted),
+                Grantable::Exists => lane.record.refuse(Reason::AlreadyExists).into(),
+                Grantable::Held { until } => waited_enough(&lane.record, until, now).into(),
             };
             turn.change(key);
             turn.answers.push((id, reply));
@@ -270,14 +372,17 @@ impl Core {
 
     /// Turns what was done into a batch, and holds the answers until it is durable.
     pub(super) fn finish(&mut self, turn: Turn, out: &mut Vec<Output>) {
-        let Turn { changed, effects, namespace, answers, mut basis, .. } = turn;
+        let Turn { changed, effects, namespace, answers, relisted, scans, mut basis, .. } = turn;
         let mut batch = Batch::default();
         let seq = self.written + 1;
         let owner = changed.first().map(|key| Bytes::copy_from_slice(key.as_bytes())).unwrap_or_default();
         for key in changed {
             let Some(lane) = self.lanes.ready(&key) else { continue };
             lane.written = seq;
-            batch.put(key::storage_key(&key), lane.record.encode());
+            match lane.record.is_blank() {
+                false => batch.put(key::storage_key(&key), lane.record.encode()),
+                true => batch.delete(key::storage_key(&key)),
+            }
             let (lease, listed) = (HeldLease::of(&lane.record), self.book.get(&key));
             match (&lease, listed) {
                 (Some(_), None) => batch.put(held::storage_key(&key), Bytes::new()),
@@ -287,6 +392,26 @@ impl Core {
             if lease != listed {
                 self.book.set(&key, lease);
             }
+        }
+        for (key, before) in relisted {
+            let Some((queue, id)) = key.as_message() else { continue };
+            let Some(lane) = self.lanes.ready(&key) else { continue };
+            let listed = lane.listed.as_deref().copied().unwrap_or_default();
+            listed.write(&before, &key, &queue, id, &mut batch);
+        }
+        for (txn, pending) in turn.pending_txns {
+            match &pending {
+                Some(pending) => batch.put(Pending::storage_key(txn), pending.encode()),
+                None => batch.delete(Pending::storage_key(txn)),
+            }
+            self.txns.set_pending(txn, pending);
+        }
+        for (txn, decided) in turn.decided_txns {
+            match &decided {
+                Some(decided) => batch.put(Decided::storage_key(txn), decided.encode()),
+                None => batch.delete(Decided::storage_key(txn)),
+            }
+            self.txns.record(txn, decided, seq);
         }
         for (id, bytes) in effects.new_records {
             batch.put(content::storage_key(id), bytes);
@@ -312,6 +437,7 @@ impl Core {
             basis = seq;
             out.push(Output::Write { seq, batch });
         }
+        out.extend(scans.into_iter().map(|(queue, after)| Output::Scan { queue, after }));
         for (id, reply) in answers {
             if let Some(reply) = self.answers.hold(basis, id, reply) {
                 out.push(Output::Answer { id, reply });

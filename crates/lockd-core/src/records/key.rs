@@ -5,6 +5,7 @@ use lockd_store::BlobId;
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, Xid};
 
 use super::field::{Field, FieldReader, FieldWriter, Unknown};
+use super::message::Message;
 use super::{Damaged, prefixed};
 use crate::moment::Moment;
 
@@ -65,6 +66,8 @@ pub struct Grant {
     pub txn: TxnId,
     /// The client chose the transaction id, so the lease takes part in that transaction.
     pub coordinated: bool,
+    /// The lease came with the delivery of a message: on the message itself or on its workflow state.
+    pub delivery: bool,
     pub owner: String,
     pub expires_at: Moment,
     pub token: u64,
@@ -105,7 +108,8 @@ pub enum StagedState {
 pub struct KeyRecord {
     pub version: u64,
     pub state: Option<Stored>,
-    /// The token of the latest grant; zero means that the key was never granted, so that no record exists.
+    /// The token of the latest grant; zero means that the key was never granted, so that no record exists unless it is a
+    /// message's.
     pub fencing: u64,
     pub updated_at: Moment,
     pub query_hidden: Option<bool>,
@@ -113,6 +117,8 @@ pub struct KeyRecord {
     pub attachments: Vec<Attachment>,
     pub lease: Lease,
     pub staged: Staged,
+    /// The key is the lease of a queue's message.
+    pub message: Option<Box<Message>>,
     pub unknown: Unknown,
 }
 
@@ -125,6 +131,7 @@ mod tag {
     pub(super) const ATTACHMENT: u8 = 6;
     pub(super) const LEASE: u8 = 7;
     pub(super) const STAGED: u8 = 8;
+    pub(super) const MESSAGE: u8 = 9;
 
     pub(super) const STORED_LEN: u8 = 1;
     pub(super) const STORED_SHA256: u8 = 2;
@@ -137,6 +144,7 @@ mod tag {
     pub(super) const GRANT_OWNER: u8 = 4;
     pub(super) const GRANT_EXPIRES_AT: u8 = 5;
     pub(super) const GRANT_TOKEN: u8 = 6;
+    pub(super) const GRANT_DELIVERY: u8 = 7;
 
     pub(super) const OVERLAY_TXN: u8 = 1;
     pub(super) const OVERLAY_VERSION: u8 = 2;
@@ -156,6 +164,11 @@ mod tag {
 }
 
 impl KeyRecord {
+    /// There is nothing to be kept: the key was never used, or its message is gone.
+    pub fn is_blank(&self) -> bool {
+        self.fencing == 0 && self.message.is_none()
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut writer = FieldWriter::with_capacity(192);
         writer.number(tag::VERSION, self.version);
@@ -176,6 +189,9 @@ impl KeyRecord {
         if let Staged::Of(overlay) = &self.staged {
             writer.nested(tag::STAGED, |inner| overlay.encode(inner));
         }
+        if let Some(message) = &self.message {
+            writer.nested(tag::MESSAGE, |inner| message.encode(inner));
+        }
         writer.unknown(&self.unknown);
         writer.finish().into()
     }
@@ -193,10 +209,11 @@ impl KeyRecord {
                 tag::ATTACHMENT => record.attachments.push(Attachment::decode(&field)?),
                 tag::LEASE => record.lease = Lease::Held(Grant::decode(&field)?),
                 tag::STAGED => record.staged = Staged::Of(Overlay::decode(&field)?),
+                tag::MESSAGE => record.message = Some(Box::new(Message::decode(&field)?)),
                 _ => field.keep(&mut record.unknown),
             }
         }
-        if record.fencing == 0 {
+        if record.fencing == 0 && record.message.is_none() {
             return Err(reader.damaged("fencing token is missing"));
         }
         Ok(record)
@@ -204,7 +221,12 @@ impl KeyRecord {
 }
 
 impl Stored {
-    fn encode(&self, writer: &mut FieldWriter) {
+    /// Stands for bytes that are still to be named.
+    pub(super) fn nothing() -> Stored {
+        Stored { len: 0, sha256: Digest([0; 32]), place: Place::Record(ContentId(Uid([0; 16]))) }
+    }
+
+    pub(super) fn encode(&self, writer: &mut FieldWriter) {
         writer.number(tag::STORED_LEN, self.len);
         writer.bytes(tag::STORED_SHA256, &self.sha256.0);
         match &self.place {
@@ -213,7 +235,7 @@ impl Stored {
         }
     }
 
-    fn decode(field: &Field<'_>) -> Result<Stored, Damaged> {
+    pub(super) fn decode(field: &Field<'_>) -> Result<Stored, Damaged> {
         let (mut len, mut sha256, mut place) = (0, None, None);
         let mut reader = field.nested();
         while let Some(field) = reader.next_field()? {
@@ -240,12 +262,14 @@ impl Grant {
         writer.bytes(tag::GRANT_OWNER, self.owner.as_bytes());
         writer.number(tag::GRANT_EXPIRES_AT, self.expires_at.0);
         writer.number(tag::GRANT_TOKEN, self.token);
+        writer.number(tag::GRANT_DELIVERY, self.delivery.into());
         writer.unknown(&self.unknown);
     }
 
     fn decode(field: &Field<'_>) -> Result<Grant, Damaged> {
         let (mut id, mut txn, mut coordinated, mut owner) = (None, None, false, String::new());
-        let (mut expires_at, mut token, mut unknown) = (Moment(0), 0, Unknown::default());
+        let (mut delivery, mut expires_at, mut token, mut unknown) =
+            (false, Moment(0), 0, Unknown::default());
         let mut reader = field.nested();
         while let Some(field) = reader.next_field()? {
             match field.tag {
@@ -255,12 +279,13 @@ impl Grant {
                 tag::GRANT_OWNER => owner = field.text()?,
                 tag::GRANT_EXPIRES_AT => expires_at = Moment(field.number()?),
                 tag::GRANT_TOKEN => token = field.number()?,
+                tag::GRANT_DELIVERY => delivery = field.flag()?,
                 _ => field.keep(&mut unknown),
             }
         }
         let id = id.ok_or(reader.damaged("lease id is missing"))?;
         let txn = txn.ok_or(reader.damaged("transaction id of the lease is missing"))?;
-        Ok(Grant { id, txn, coordinated, owner, expires_at, token, unknown })
+        Ok(Grant { id, txn, coordinated, delivery, owner, expires_at, token, unknown })
     }
 }
 
@@ -422,12 +447,13 @@ pub(crate) mod tests {
     }
 
     fn lease() -> impl Strategy<Value = Lease> {
-        let grant = (any::<([u8; 12], [u8; 12], bool)>(), ".{0,8}", any::<(u64, u64)>()).prop_map(
-            |((id, txn, coordinated), owner, (expires, token))| {
+        let grant = (any::<([u8; 12], [u8; 12], bool, bool)>(), ".{0,8}", any::<(u64, u64)>()).prop_map(
+            |((id, txn, coordinated, delivery), owner, (expires, token))| {
                 Lease::Held(Grant {
                     id: LeaseId(Xid(id)),
                     txn: TxnId(Xid(txn)),
                     coordinated,
+                    delivery,
                     owner,
                     expires_at: Moment(expires),
                     token,
@@ -463,6 +489,48 @@ pub(crate) mod tests {
         prop_oneof![Just(Staged::Nothing), overlay]
     }
 
+    fn message() -> impl Strategy<Value = Message> {
+        let bytes = || prop::option::of("[a-z{}\"]{0,6}".prop_map(Bytes::from));
+        let texts = (".{0,8}", ".{0,8}", bytes(), bytes());
+        let numbers = any::<(u64, u64, u64, Option<u64>, u64, u64, u64, u64, bool, Option<u64>)>();
+        (stored(), texts, numbers, prop::option::of(any::<[u8; 12]>())).prop_map(
+            |(payload, texts, numbers, expired)| {
+                let (content_type, correlation, attributes, last_error) = texts;
+                let (
+                    enqueued,
+                    visible,
+                    visibility,
+                    dies,
+                    attempts,
+                    failures,
+                    max_attempts,
+                    revision,
+                    stateful,
+                    dead,
+                ) = numbers;
+                Message {
+                    payload,
+                    content_type,
+                    attributes,
+                    correlation,
+                    enqueued_at: Moment(enqueued),
+                    visible_at: Moment(visible),
+                    visibility,
+                    dies_at: dies.map(Moment),
+                    attempts,
+                    failures,
+                    max_attempts,
+                    last_error,
+                    revision,
+                    expired: expired.map(|id| LeaseId(Xid(id))),
+                    stateful,
+                    dead_since: dead.map(Moment),
+                    unknown: Unknown::default(),
+                }
+            },
+        )
+    }
+
     prop_compose! {
         fn record()(
             numbers in any::<(u64, u64, u64, Option<bool>)>(),
@@ -470,11 +538,13 @@ pub(crate) mod tests {
             attachments in prop::collection::vec(attachment(), 0..3),
             lease in lease(),
             staged in staged(),
+            message in prop::option::of(message()),
         ) -> KeyRecord {
             let (version, fencing, updated, query_hidden) = numbers;
             let (fencing, updated_at) = (fencing.max(1), Moment(updated));
             KeyRecord {
                 version, state, fencing, updated_at, query_hidden, attachments, lease, staged,
+                message: message.map(Box::new),
                 unknown: Unknown::default(),
             }
         }

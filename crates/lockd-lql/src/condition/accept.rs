@@ -81,7 +81,7 @@ impl Test {
     }
 }
 
-fn within<T: PartialOrd + Copy>(value: T, lower: Option<Edge<T>>, upper: Option<Edge<T>>) -> bool {
+pub(crate) fn within<T: PartialOrd + Copy>(value: T, lower: Option<Edge<T>>, upper: Option<Edge<T>>) -> bool {
     lower.is_none_or(|edge| value > edge.at || (edge.inclusive && value == edge.at))
         && upper.is_none_or(|edge| value < edge.at || (edge.inclusive && value == edge.at))
 }

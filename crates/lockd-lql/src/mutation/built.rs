@@ -1,7 +1,9 @@
 //! Values that mutations make out of nothing: what comes to stand where nothing was, or in place of a value whose content
 //! no longer matters. They consist of objects and scalars only, and do not depend on the document.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+
+use hashbrown::HashSet;
 
 use super::{
     edit_error::{Blocked, Kind},
@@ -51,6 +53,8 @@ pub(super) struct Built<'a> {
     root: Option<NodeId>,
     /// The value is an element of an array, where `null` takes the place of what is removed.
     element: bool,
+    /// How many steps may still be taken. When there are none left, edits are left out.
+    left: u64,
 }
 
 /// A place in a built value that an edit is done at: the value, and the object and name that it is a member by.
@@ -62,13 +66,24 @@ struct Target {
 
 impl<'a> Built<'a> {
     /// Where there is nothing yet.
-    pub(super) fn absent(code: &'a Code, element: bool) -> Self {
-        Built { code, nodes: Vec::new(), root: None, element }
+    pub(super) fn absent(code: &'a Code, element: bool, left: u64) -> Self {
+        Built { code, nodes: Vec::new(), root: None, element, left }
     }
 
     /// Where there is a value that is about to be replaced.
-    pub(super) fn outdated(code: &'a Code, element: bool) -> Self {
-        Built { code, nodes: vec![Node::Null], root: Some(0), element }
+    pub(super) fn outdated(code: &'a Code, element: bool, left: u64) -> Self {
+        Built { code, nodes: vec![Node::Null], root: Some(0), element, left }
+    }
+
+    /// How many steps are left; none if edits had to be left out.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes so many steps, if there are enough of them.
+    fn step(&mut self, steps: usize) -> bool {
+        self.left = self.left.saturating_sub(steps as u64);
+        self.left > 0
     }
 
     /// Does the edits `from..to` that concern a value with these positions, one after the other.
@@ -81,6 +96,9 @@ impl<'a> Built<'a> {
                 let Some(route) = self.code.route(id) else { continue };
                 if route.first >= to {
                     continue;
+                }
+                if !self.step(1 + self.code.endings(id).len()) {
+                    return Ok(());
                 }
                 if !(indexed && route.plain) {
                     let endings = self.code.endings(id);
@@ -102,7 +120,9 @@ impl<'a> Built<'a> {
         let mut way = Vec::new();
         let mut at = *route;
         let mut known = 0;
-        while let Some(route) = self.code.route(at) {
+        while self.step(1)
+            && let Some(route) = self.code.route(at)
+        {
             way.push(at);
             if positions.binary_search_by_key(&at, |position| position.route).is_ok() {
                 known = way.len();
@@ -198,6 +218,9 @@ impl<'a> Built<'a> {
             }
         }
         while let Some(place) = left.pop() {
+            if !self.step(1) {
+                return Ok(());
+            }
             if !seen.insert(place) {
                 continue;
             }

@@ -21,6 +21,9 @@ pub enum EditError {
     /// An increment met something that it cannot change.
     #[error("increment {path}: {reason}")]
     Increment { path: String, reason: Blocked },
+    /// Taken together, the document and the mutations take more work than one request is worth.
+    #[error("the mutations take too many steps on this document; send fewer of them at a time")]
+    TooComplex,
     /// The document is not JSON.
     #[error(transparent)]
     Invalid(Invalid),

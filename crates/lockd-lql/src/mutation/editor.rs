@@ -12,7 +12,7 @@ use super::{
     file_value::FileValues,
     machine::{Machine, OutputLimit, Run},
     program::Code,
-    states::States,
+    states::{Bounds, States},
 };
 
 /// How much of a document is compacted and edited at once: it should stay in the cache in between.
@@ -67,12 +67,19 @@ impl std::fmt::Debug for Editor {
 
 impl Editor {
     pub(super) fn new(code: Arc<Code>, limits: EditLimits, files: Option<Box<dyn FileValues>>) -> Self {
-        let mut states = States::new(code.clone());
-        let root = states.root();
+        Self::with_states(code.clone(), limits, files, States::new(code, Bounds::default()))
+    }
+
+    pub(super) fn with_states(
+        code: Arc<Code>,
+        limits: EditLimits,
+        files: Option<Box<dyn FileValues>>,
+        states: States,
+    ) -> Self {
         Editor {
-            compactor: compactor(limits),
+            compactor: Compactor::new(Limits { max_bytes: limits.max_input, max_depth: limits.max_depth }),
             compacted: Vec::with_capacity(PIECE),
-            machine: Machine::new(root),
+            machine: Machine::new(states.root()),
             states,
             code,
             limits,
@@ -115,12 +122,9 @@ impl Editor {
 
     /// Forgets a document that was begun.
     pub fn reset(&mut self) {
-        self.compactor = compactor(self.limits);
-        let mut root = self.states.root();
-        if self.states.is_full(1) {
-            self.states.trim(std::iter::once(&mut root));
-        }
-        self.machine.reset(root);
+        self.compactor.reset();
+        self.states.begin();
+        self.machine.reset(self.states.root());
         self.written = 0;
         self.failure = None;
     }
@@ -136,8 +140,7 @@ impl Editor {
 
     fn complete(&mut self, out: &mut Vec<u8>) -> Result<Summary, EditError> {
         self.compacted.clear();
-        let compactor = std::mem::replace(&mut self.compactor, compactor(self.limits));
-        let bytes_read = compactor.finish(&mut self.compacted)?;
+        let bytes_read = self.compactor.finish_and_reset(&mut self.compacted)?;
         self.edit(out)?;
         Ok(Summary { bytes_read, bytes_written: self.written })
     }
@@ -169,8 +172,4 @@ impl Editor {
             result => result,
         }
     }
-}
-
-fn compactor(limits: EditLimits) -> Compactor {
-    Compactor::new(Limits { max_bytes: limits.max_input, max_depth: limits.max_depth })
 }

@@ -18,6 +18,9 @@ use super::{
 /// How deep brace blocks may stand in each other.
 const MAX_BRACES: usize = 256;
 
+/// How many bytes may stand in blocks, counted once for every block around them, because so often they are read.
+const MAX_IN_BRACES: usize = 256 << 20;
+
 /// An ordered list of edits.
 #[derive(Debug, Clone, Default)]
 pub struct Mutations {
@@ -97,11 +100,12 @@ impl Mutations {
 struct Parser<'a> {
     options: &'a ParseOptions,
     mutations: Mutations,
+    in_braces: usize,
 }
 
 impl<'a> Parser<'a> {
     fn new(options: &'a ParseOptions) -> Self {
-        Parser { options, mutations: Mutations::default() }
+        Parser { options, mutations: Mutations::default(), in_braces: 0 }
     }
 
     fn done(self) -> Result<Mutations, MutationError> {
@@ -184,6 +188,10 @@ impl<'a> Parser<'a> {
         }
         if braces >= MAX_BRACES {
             return Err(MutationError::BraceTooDeep { limit: MAX_BRACES });
+        }
+        self.in_braces += body.len();
+        if self.in_braces > MAX_IN_BRACES {
+            return Err(MutationError::BracesTooLarge { limit: MAX_IN_BRACES });
         }
         let path = Path::parse(path)?;
         let inner_base = self.mutations.routes.follow(base, &path)?;
@@ -356,6 +364,22 @@ mod tests {
     }
 
     #[test]
+    fn lql_45_times_are_only_set() {
+        for (item, expected) in [
+            ("rm:time:/p", "time-prefixed mutation cannot be combined with delete/remove (/p)"),
+            ("/q{del:time:/p=NOW}", "time-prefixed mutation cannot be combined with delete/remove (/p=NOW)"),
+            ("time:rm:/p", "invalid mutation \"rm:/p\" (expected key=value)"),
+            ("time:/p++", "time-prefixed mutation does not support ++ (/p++)"),
+            ("time:/p--", "time-prefixed mutation does not support -- (/p--)"),
+            ("file:time:/p=x", "file-backed mutation cannot be combined with time: (/p=x)"),
+            ("textfile:time:/p=x", "file-backed mutation cannot be combined with time: (/p=x)"),
+            ("base64file:time:/p=x", "file-backed mutation cannot be combined with time: (/p=x)"),
+        ] {
+            assert_eq!(edits(&[item]).unwrap_err(), expected, "{item}");
+        }
+    }
+
+    #[test]
     fn refusals_have_their_exact_texts() {
         for (item, expected) in [
             ("/broken", "invalid mutation \"/broken\" (expected key=value)"),
@@ -380,11 +404,6 @@ mod tests {
             ("/p{/a=1}}", "unexpected closing brace"),
             ("/p{/a='1}", "unterminated quote in selector expression"),
             ("/p{/a{/b=1}", "unterminated brace in selector expression"),
-            ("rm:time:/p", "time-prefixed mutation cannot be combined with delete/remove (/p)"),
-            ("time:rm:/p", "invalid mutation \"rm:/p\" (expected key=value)"),
-            ("time:/p++", "time-prefixed mutation does not support ++ (/p++)"),
-            ("time:/p--", "time-prefixed mutation does not support -- (/p--)"),
-            ("file:time:/p=x", "file-backed mutation cannot be combined with time: (/p=x)"),
             ("file:rm:/p", "file-backed mutation cannot be combined with delete/remove (/p)"),
             ("file:/p++", "file-backed mutation cannot be combined with ++ (/p++)"),
             ("textfile:/p--", "file-backed mutation cannot be combined with -- (/p--)"),
@@ -425,6 +444,13 @@ mod tests {
         assert_eq!(
             edits(&["/a/b/c++"; 333_334]).unwrap_err(),
             "mutations address more than 1000000 path segments"
+        );
+        let options = ParseOptions::default();
+        let mut parser = Parser { in_braces: MAX_IN_BRACES - 20, ..Parser::new(&options) };
+        assert_eq!(parser.expression("/a{/b{/c=1}}", ROOT, 0), Ok(()));
+        assert_eq!(
+            parser.expression("/a{/b{/c=1}}", ROOT, 0).unwrap_err().to_string(),
+            "brace mutations hold more than 268435456 bytes, counted once for every block around them"
         );
         // What stands before a block is stored once, however much is in the block.
         let wide = format!("{}{{{}}}", "/p".repeat(900), "/x++,".repeat(90_000));

@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use lockd_json::Skipper;
-use memchr::{memchr, memchr2};
 
 use super::{
     built::{Impossible, Token},
@@ -12,6 +11,7 @@ use super::{
     file_value::{FileError, FileValues},
     literal::{add, push_number},
     program::{Action, Code, EditId},
+    scan::{decode, scalar_end, text_end},
     states::{DEAD, Plan, StateId, States, Written},
 };
 
@@ -210,8 +210,11 @@ impl Run<'_> {
     fn begin_value(&mut self, byte: u8) -> Result<(), EditError> {
         let kind = Kind::starting(byte);
         let mut state = self.machine.state;
+        self.check_work()?;
         while state != DEAD {
-            match self.states.plan(state, kind) {
+            let plan = self.states.plan(state, kind);
+            self.check_work()?;
+            match plan {
                 Plan::Keep => break,
                 Plan::Descend => {
                     self.open(state, kind == Kind::Object);
@@ -248,6 +251,10 @@ impl Run<'_> {
             Kind::Number | Kind::Bool | Kind::Null => Phase::Scalar,
         };
         Ok(())
+    }
+
+    fn check_work(&self) -> Result<(), EditError> {
+        if self.states.is_exhausted() { Err(EditError::TooComplex) } else { Ok(()) }
     }
 
     fn impossible(&self, edit: EditId, reason: Blocked) -> EditError {
@@ -338,6 +345,8 @@ impl Run<'_> {
         }
         // The compactor has seen that this is a number.
         let mut sum: f64 = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        // The first sum is part of reading the document.
+        self.states.spend_on_sums(self.machine.deltas.len().saturating_sub(1));
         for place in self.machine.deltas.clone() {
             let Some(&edit) = self.states.deltas.get(place) else { continue };
             let Some(Action::Increment(delta)) = self.code.action(edit) else { continue };
@@ -497,7 +506,9 @@ impl Run<'_> {
         if frame.object
             && let Some(spine) = self.states.spine(frame.state)
         {
-            for (slot, (name, _)) in self.code.named(spine).enumerate() {
+            let names = self.code.named(spine);
+            self.states.spend_on_finding(names.len());
+            for (slot, (name, _)) in names.enumerate() {
                 let seen = self
                     .machine
                     .seen
@@ -521,7 +532,9 @@ impl Run<'_> {
         if state == DEAD || seen && self.states.removed(state).is_none() {
             return Ok(());
         }
-        let value = match self.states.addition(state, seen) {
+        let addition = self.states.addition(state, seen);
+        self.check_work()?;
+        let value = match addition {
             Ok(Some(value)) if frame.writing => value,
             Ok(_) => return Ok(()),
             Err(impossible) => return Err(self.failed(impossible)),
@@ -582,70 +595,4 @@ enum Keep {
     First,
     /// Both are written.
     Next,
-}
-
-/// The quote that ends a string, or `None` if the string goes on, and whether it does so behind a backslash.
-fn text_end(input: &[u8], escaped: &mut bool) -> Option<usize> {
-    let mut at = usize::from(std::mem::take(escaped));
-    loop {
-        let rest = input.get(at..).unwrap_or_default();
-        at += memchr2(b'"', b'\\', rest)?;
-        if input.get(at) == Some(&b'"') {
-            return Some(at);
-        }
-        at += 2;
-        if at > input.len() {
-            *escaped = true;
-            return None;
-        }
-    }
-}
-
-/// The byte behind a number or literal.
-fn scalar_end(input: &[u8]) -> Option<usize> {
-    input.iter().position(|byte| matches!(byte, b',' | b'}' | b']'))
-}
-
-/// Appends a name without its escapes.
-fn decode(name: &[u8], out: &mut Vec<u8>) {
-    let mut rest = name;
-    loop {
-        let plain = memchr(b'\\', rest).unwrap_or(rest.len());
-        let (head, tail) = rest.split_at(plain);
-        out.extend_from_slice(head);
-        let [_, letter, after @ ..] = tail else { return };
-        rest = after;
-        out.push(match letter {
-            b'b' => 0x8,
-            b'f' => 0xC,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let (letter, after) = unit(after);
-                rest = after;
-                let mut utf8 = [0; 4];
-                out.extend_from_slice(letter.encode_utf8(&mut utf8).as_bytes());
-                continue;
-            }
-            other => *other,
-        });
-    }
-}
-
-/// The character that is escaped with these digits, and what follows it.
-fn unit(digits: &[u8]) -> (char, &[u8]) {
-    let hex = |digits: &[u8]| {
-        digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
-    };
-    let (first, rest) = digits.split_at(digits.len().min(4));
-    let first = hex(first).unwrap_or(0xFFFD);
-    if let 0xD800..0xDC00 = first
-        && let [b'\\', b'u', a, b, c, d, after @ ..] = rest
-        && let Some(second @ 0xDC00..0xE000) = hex(&[*a, *b, *c, *d])
-    {
-        let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), after);
-    }
-    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), rest)
 }

@@ -34,6 +34,8 @@ pub enum MutationError {
     BraceWithoutExpressions(String),
     #[error("brace mutation nests deeper than {limit} levels")]
     BraceTooDeep { limit: usize },
+    #[error("brace mutations hold more than {limit} bytes, counted once for every block around them")]
+    BracesTooLarge { limit: usize },
     #[error("invalid time literal {0:?}")]
     Time(String),
     #[error("time-prefixed mutation cannot be combined with delete/remove ({0})")]

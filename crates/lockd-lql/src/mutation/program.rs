@@ -1,6 +1,8 @@
 //! A list of mutations made ready to run: the tree of its paths with all that can be known of it before a document.
 
-use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
+
+use hashbrown::HashMap;
 
 use crate::{condition::Instant, path::Segment};
 
@@ -76,6 +78,9 @@ pub(super) struct Code {
     /// Ascending.
     names: Vec<Box<str>>,
     by_name: HashMap<Box<[u8]>, u32>,
+    /// One bit for each length that names have, the last one for all that are longer: most names of a document are
+    /// ruled out by it.
+    lengths: u64,
     /// In bytes.
     pub(super) longest_name: usize,
 }
@@ -124,6 +129,10 @@ pub(super) struct Position {
     pub(super) indexed: bool,
 }
 
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
 impl Code {
     fn new(mutations: &Mutations, now: Instant) -> Code {
         let Routes { links, names, .. } = &mutations.routes;
@@ -144,6 +153,7 @@ impl Code {
             edits: Vec::with_capacity(mutations.edits.len()),
             names: order.iter().map(|&id| name_text(id).into()).collect(),
             by_name: HashMap::new(),
+            lengths: names.iter().fold(0, |lengths, (text, _)| lengths | length_bit(text.len())),
             longest_name: names.iter().map(|(text, _)| text.len()).max().unwrap_or(0),
         };
         code.by_name =
@@ -282,6 +292,9 @@ impl Code {
 
     /// The number of a name, if it occurs in the program.
     pub(super) fn name_of(&self, decoded: &[u8]) -> Option<u32> {
+        if self.lengths & length_bit(decoded.len()) == 0 {
+            return None;
+        }
         self.by_name.get(decoded).copied()
     }
 

@@ -5,7 +5,9 @@
 //! the list must fail as if it did not exist. Such a value has a state with a limit: only edits before the limit count,
 //! and nothing is written.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
+
+use hashbrown::HashMap;
 
 use super::{
     built::{Built, Impossible, Token},
@@ -19,8 +21,26 @@ pub(super) type StateId = u32;
 /// No edit concerns the value or anything in it.
 pub(super) const DEAD: StateId = 0;
 
-/// How many states, positions and tokens are kept before all are thrown away.
-const ENOUGH: usize = 1 << 20;
+/// How much an editor may keep and do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// How many states, positions and tokens are kept before all are thrown away.
+    pub(super) kept: usize,
+    /// What may be spent on one document: some seconds of work.
+    pub(super) work: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { kept: 1 << 20, work: 1_000_000_000 }
+    }
+}
+
+/// What a step costs in which something new is found out. The unit takes about five nanoseconds.
+const FINDING: u64 = 50;
+
+/// What it costs to add one delta more to a number.
+const SUM: u64 = 4;
 
 /// What is to be done with a value of some kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +78,8 @@ struct State {
     spine: Option<RouteId>,
     /// The edit that removes this member.
     removal: Option<EditId>,
+    /// The state in which to read the member if it is removed.
+    removed: Option<StateId>,
     has_names: bool,
     has_indexes: bool,
     plans: [Option<Plan>; 4],
@@ -72,6 +94,10 @@ type Key = (Arc<[Position]>, EditId, bool);
 #[derive(Debug)]
 pub(super) struct States {
     code: Arc<Code>,
+    bounds: Bounds,
+    /// What may still be spent on this document.
+    left: u64,
+    root: StateId,
     states: Vec<State>,
     known: HashMap<Key, StateId>,
     next: HashMap<(StateId, Descent), StateId>,
@@ -83,9 +109,12 @@ pub(super) struct States {
 }
 
 impl States {
-    pub(super) fn new(code: Arc<Code>) -> Self {
+    pub(super) fn new(code: Arc<Code>, bounds: Bounds) -> Self {
         let mut states = States {
             code,
+            bounds,
+            left: bounds.work,
+            root: DEAD,
             states: Vec::new(),
             known: HashMap::new(),
             next: HashMap::new(),
@@ -95,25 +124,27 @@ impl States {
             scratch: Vec::new(),
         };
         states.add(Arc::new([]), NEVER, false);
+        let positions = states.code.root();
+        states.root = states.find(&positions, NEVER, false);
         states
     }
 
     /// The state of the document itself.
-    pub(super) fn root(&mut self) -> StateId {
-        let positions = self.code.root();
-        self.find(&positions, NEVER, false)
+    pub(super) fn root(&self) -> StateId {
+        self.root
     }
 
     /// Whether there are so many states that they should be trimmed, so many of them being in use.
     pub(super) fn is_full(&self, used: usize) -> bool {
         let size =
             self.states.len() + self.next.len() + self.positions + self.tokens.len() + self.deltas.len();
-        size > ENOUGH + 64 * used
+        size > self.bounds.kept + 64 * used
     }
 
     /// Forgets all states but those that are in use, and replaces these by their new numbers.
     pub(super) fn trim<'a>(&mut self, used: impl Iterator<Item = &'a mut StateId>) {
-        let old = std::mem::replace(self, States::new(self.code.clone()));
+        let old = std::mem::replace(self, States::new(self.code.clone(), self.bounds));
+        self.left = old.left;
         for id in used {
             if let Some(state) = old.states.get(*id as usize) {
                 *id = self.find(&state.positions, state.limit, state.element);
@@ -121,7 +152,30 @@ impl States {
         }
     }
 
+    /// A new document begins, with nothing spent on it.
+    pub(super) fn begin(&mut self) {
+        // What was found out without the means to do so is of no use.
+        if self.is_full(0) || self.is_exhausted() {
+            self.trim(std::iter::empty());
+        }
+        self.left = self.bounds.work;
+    }
+
+    /// Whether the document takes more work than it may. What the states say from then on is wrong.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    pub(super) fn spend_on_sums(&mut self, sums: usize) {
+        self.left = self.left.saturating_sub(sums as u64 * SUM);
+    }
+
+    pub(super) fn spend_on_finding(&mut self, steps: usize) {
+        self.left = self.left.saturating_sub(steps as u64 * FINDING);
+    }
+
     fn find(&mut self, positions: &[Position], limit: EditId, element: bool) -> StateId {
+        self.spend_on_finding(positions.len());
         let route = |position: &Position| self.code.route(position.route);
         let concerned = if limit == NEVER {
             !positions.is_empty()
@@ -143,6 +197,8 @@ impl States {
 
     fn add(&mut self, positions: Arc<[Position]>, limit: EditId, element: bool) -> StateId {
         let id = self.states.len() as StateId;
+        let endings: usize = positions.iter().map(|position| self.code.endings(position.route).len()).sum();
+        self.spend_on_finding(positions.len() + endings);
         let plain = |position: &&Position| {
             !position.indexed && self.code.route(position.route).is_some_and(|route| route.plain)
         };
@@ -162,6 +218,7 @@ impl States {
             element,
             spine,
             removal,
+            removed: None,
             has_names,
             has_indexes,
             plans: [const { None }; 4],
@@ -188,6 +245,7 @@ impl States {
     }
 
     /// The state of a member whose name, if the program knows it, has this number.
+    #[inline]
     pub(super) fn member(&mut self, id: StateId, name: Option<u32>) -> StateId {
         let Some(state) = self.states.get(id as usize) else { return DEAD };
         match name {
@@ -208,7 +266,11 @@ impl States {
     /// The state of an element.
     pub(super) fn element(&mut self, id: StateId, index: u64) -> StateId {
         let Some(state) = self.states.get(id as usize) else { return DEAD };
-        if state.has_indexes && self.code.knows_index(&state.positions, index) {
+        let known = state.has_indexes && {
+            self.left = self.left.saturating_sub(state.positions.len() as u64);
+            self.code.knows_index(&state.positions, index)
+        };
+        if known {
             return self.descend(id, Descent::Element(Some(index)));
         }
         if let Some(next) = state.any_element {
@@ -229,6 +291,8 @@ impl States {
         let limit = state.limit;
         let mut positions = std::mem::take(&mut self.scratch);
         self.code.descend(&state.positions, descent, limit, &mut positions);
+        let steps = state.positions.len();
+        self.spend_on_finding(steps);
         let next = self.find(&positions, limit, matches!(descent, Descent::Element(_)));
         self.scratch = positions;
         self.next.insert((id, descent), next);
@@ -238,8 +302,16 @@ impl States {
     /// If the member is removed: the state in which to read it.
     pub(super) fn removed(&mut self, id: StateId) -> Option<StateId> {
         let state = self.states.get(id as usize)?;
-        let (positions, limit) = (state.positions.clone(), state.removal?);
-        Some(self.find(&positions, limit, false))
+        let limit = state.removal?;
+        if state.removed.is_some() {
+            return state.removed;
+        }
+        let positions = state.positions.clone();
+        let removed = Some(self.find(&positions, limit, false));
+        if let Some(state) = self.states.get_mut(id as usize) {
+            state.removed = removed;
+        }
+        removed
     }
 
     /// The route whose names are the members that are created in an object.
@@ -262,8 +334,9 @@ impl States {
             None if removed => state.limit,
             _ => 0,
         };
-        let mut built = Built::absent(&code, false);
+        let mut built = Built::absent(&code, false, self.left / FINDING);
         let result = built.run(&state.positions, from, state.limit).map(|()| self.write(&built));
+        self.left = self.left.min(built.left() * FINDING);
         if let Some(place) =
             self.states.get_mut(id as usize).and_then(|state| state.additions.get_mut(usize::from(removed)))
         {
@@ -302,10 +375,12 @@ impl States {
         let code = self.code.clone();
         let Some(state) = self.states.get(id as usize) else { return Plan::Keep };
         let (positions, limit, element) = (state.positions.clone(), state.limit, state.element);
+        let spine = state.spine.and_then(|spine| code.route(spine));
         let mut edits: Vec<EditId> = self.ending(&positions, limit).collect();
+        self.spend_on_finding(edits.len());
         edits.sort_unstable();
         // From this edit on there is an object here, whatever was before.
-        let becomes_object = match state.spine.and_then(|spine| code.route(spine)) {
+        let becomes_object = match spine {
             Some(spine) if kind != Kind::Object => spine.first_creator_below,
             _ => NEVER,
         };
@@ -328,8 +403,10 @@ impl States {
         if let Some(edit) = replacement {
             // The deltas come again in the state below.
             self.deltas.truncate(start);
-            let mut built = Built::outdated(&code, element);
-            return match built.run(&positions, edit, limit) {
+            let mut built = Built::outdated(&code, element, self.left / FINDING);
+            let result = built.run(&positions, edit, limit);
+            self.left = self.left.min(built.left() * FINDING);
+            return match result {
                 Err(impossible) => Plan::Impossible(impossible),
                 Ok(()) => match self.write(&built) {
                     Some(value) => Plan::Replace { value, below: self.find(&positions, edit, element) },

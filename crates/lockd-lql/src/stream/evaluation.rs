@@ -9,7 +9,7 @@
 use super::{
     long::{Long, Needs, STEP},
     probe::{Lower, Probe},
-    route::{NONE, Routes, StepId},
+    route::{NONE, Routes, StepId, mark},
     scan::Text,
     text::unescape,
     verdict::Verdict,
@@ -42,6 +42,10 @@ struct Level {
     scopes: usize,
     /// How many elements have come, if it is an array.
     elements: u64,
+    /// The marks of the names that lead on, one bit each; all bits if any name does.
+    marks: u64,
+    /// Its only state leads to everything below, and by itself nowhere else.
+    stays: bool,
 }
 
 /// An array whose elements are looked at instead of the array, as long as it turns out not to have an element of that
@@ -78,6 +82,8 @@ pub(crate) struct Evaluation {
     end_of: Vec<StepId>,
     /// For each step, whether arrays that it leads to are looked through.
     through: Vec<bool>,
+    /// For each step, whether all that it leads to is itself, at all that is below; and no test of it takes containers.
+    stays: Vec<bool>,
     /// Clauses known to be true, and a list of them.
     satisfied: Vec<bool>,
     satisfied_list: Vec<u32>,
@@ -85,6 +91,8 @@ pub(crate) struct Evaluation {
     live: Vec<u32>,
     /// Steps that the value which begins was reached by, and the same for all entered containers.
     next: Vec<State>,
+    /// `next` is what it was for the value before, the state of a level that stays.
+    next_stays: bool,
     states: Vec<State>,
     levels: Vec<Level>,
     detours: Vec<Detour>,
@@ -118,9 +126,12 @@ impl Evaluation {
         }
         let mut end_of = vec![NONE; condition.clauses.len()];
         let mut through = Vec::with_capacity(routes.steps.len());
+        let mut stays = Vec::with_capacity(routes.steps.len());
         for (index, step) in routes.steps.iter().enumerate() {
             let mut tests = step.ends.iter().filter_map(|&clause| condition.clauses.get(clause as usize));
             through.push(step.has_names() || tests.any(|clause| clause.test.descends()));
+            let mut tests = step.ends.iter().filter_map(|&clause| condition.clauses.get(clause as usize));
+            stays.push(step.only_stays() && tests.all(|clause| clause.test.descends()));
             for &clause in &step.ends {
                 if let Some(place) = end_of.get_mut(clause as usize) {
                     *place = index as StepId;
@@ -130,12 +141,14 @@ impl Evaluation {
         Evaluation {
             end_of,
             through,
+            stays,
             probes: condition.clauses.iter().map(|clause| Probe::new(&clause.test)).collect(),
             verdict: Verdict::new(condition),
             satisfied: vec![false; condition.clauses.len()],
             satisfied_list: Vec::new(),
             live,
             next: Vec::new(),
+            next_stays: false,
             states: Vec::new(),
             levels: Vec::new(),
             detours: Vec::new(),
@@ -163,6 +176,7 @@ impl Evaluation {
             self.count_live(clause, 1);
         }
         self.next.clear();
+        self.next_stays = false;
         self.states.clear();
         self.levels.clear();
         self.scopes.clear();
@@ -199,15 +213,28 @@ impl Evaluation {
     #[inline]
     pub(crate) fn member(&mut self, name: Text<'_>) -> bool {
         let Some(&level) = self.levels.last() else { return false };
+        if !name.escaped && level.marks >> mark(name.raw) & 1 == 0 {
+            return false;
+        }
+        if level.stays {
+            return self.stay(level);
+        }
         self.begin_next(level.scopes);
-        let mut decoded = std::mem::take(&mut self.name);
-        let name = if name.escaped {
+        if !name.escaped {
+            self.follow(level, name.raw);
+        } else {
+            let mut decoded = std::mem::take(&mut self.name);
             decoded.clear();
             unescape(name.raw, &mut decoded);
-            &decoded
-        } else {
-            name.raw
-        };
+            self.follow(level, &decoded);
+            self.name = decoded;
+        }
+        !self.next.is_empty()
+    }
+
+    /// Takes the steps to a member.
+    #[inline(always)]
+    fn follow(&mut self, level: Level, name: &[u8]) {
         for place in level.states..self.states.len() {
             let Some(&state) = self.states.get(place) else { break };
             let Some(step) = self.routes.steps.get(state.step as usize) else { break };
@@ -229,8 +256,17 @@ impl Evaluation {
                 }
             }
         }
-        self.name = decoded;
-        !self.next.is_empty()
+    }
+
+    /// A member or element of a level that stays begins.
+    #[inline(always)]
+    fn stay(&mut self, level: Level) -> bool {
+        if !self.next_stays {
+            self.begin_next(level.scopes);
+            self.next.extend(self.states.get(level.states).copied());
+            self.next_stays = true;
+        }
+        true
     }
 
     /// An element begins; whether it matters.
@@ -239,6 +275,9 @@ impl Evaluation {
         let index = level.elements;
         level.elements += 1;
         let level = *level;
+        if level.stays {
+            return self.stay(level);
+        }
         self.begin_next(level.scopes);
         for place in level.states..self.states.len() {
             let Some(&state) = self.states.get(place) else { break };
@@ -277,11 +316,23 @@ impl Evaluation {
         if self.overflowed {
             return Err(false);
         }
-        let level = Level {
+        if let &[state] = self.next.as_slice()
+            && self.next_stays
+            && let Some(level) = self.levels.last()
+            && level.stays
+        {
+            let level = Level { states: self.states.len(), elements: 0, ..*level };
+            self.states.push(state);
+            self.levels.push(level);
+            return Ok(true);
+        }
+        let mut level = Level {
             states: self.states.len(),
             detours: self.detour_count,
             scopes: self.scopes.len(),
             elements: 0,
+            marks: 0,
+            stays: false,
         };
         for place in 0..self.next.len() {
             let Some(&state) = self.next.get(place) else { break };
@@ -318,6 +369,7 @@ impl Evaluation {
             if !leads_on {
                 continue;
             }
+            level.marks |= if state.through { step.marks } else { step.marks_of_any };
             let own = if object || step.indexes.is_empty() {
                 NO_DETOUR
             } else {
@@ -330,8 +382,12 @@ impl Evaluation {
             };
             self.states.push(State { own, ..state });
         }
-        if self.states.len() == level.states {
-            return Ok(false);
+        match self.states.get(level.states..) {
+            Some(&[state]) => {
+                level.stays = !state.through && self.stays.get(state.step as usize) == Some(&true);
+            }
+            Some([_, ..]) => {}
+            _ => return Ok(false),
         }
         self.levels.push(level);
         Ok(true)
@@ -352,7 +408,8 @@ impl Evaluation {
 
     /// The value is a number or literal. The answer, if that decides it.
     pub(crate) fn scalar(&mut self, literal: &[u8], whole: bool) -> Option<bool> {
-        self.test_all(|probe, _| probe.scalar(literal, whole))
+        self.lower.forget();
+        self.test_all(|probe, lower| probe.scalar(literal, whole, lower))
     }
 
     /// The value is a string, or this is a part of it. The answer, if that decides it.
@@ -474,6 +531,7 @@ impl Evaluation {
     #[inline(always)]
     fn begin_next(&mut self, scopes: usize) {
         self.next.clear();
+        self.next_stays = false;
         self.stamp += 1;
         self.scopes.truncate(scopes);
     }

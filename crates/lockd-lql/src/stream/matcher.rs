@@ -372,4 +372,6 @@ impl<S: FnMut(Candidate) -> bool> Run<'_, S> {
 }
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod tests;

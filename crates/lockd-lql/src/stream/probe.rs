@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use crate::condition::{Scalar, Temporal, Test, fold_char};
+use crate::condition::{Scalar, Temporal, Test, fold_char, within};
 
 /// A test with everything made ready that can be.
 #[derive(Clone, Debug)]
@@ -25,9 +25,34 @@ enum Kind {
     StartsWith,
     Contains(Vec<Finder<'static>>),
     /// The needles are in lower case, and so must be what is searched.
-    ContainsFolded(Vec<Finder<'static>>),
+    ContainsFolded(Vec<Folded>),
     /// Whatever needs the whole text as text.
     Whole,
+}
+
+/// A needle in lower case.
+#[derive(Clone, Debug)]
+struct Folded {
+    finder: Finder<'static>,
+    /// A rare letter of it, in both cases: no text without it contains the needle.
+    rare: Option<(u8, u8)>,
+}
+
+impl Folded {
+    fn new(needle: &str) -> Self {
+        /// The more frequent ones last. Not among them are those that letters outside of ASCII have as their lower case.
+        const LETTERS: &[u8; 34] = b"zqxjvwbpgyfmucdlhrsnoate0123456789";
+        let rare = LETTERS.iter().copied().find(|letter| needle.as_bytes().contains(letter));
+        Folded {
+            finder: Finder::new(needle.as_bytes()).into_owned(),
+            rare: rare.map(|letter| (letter, letter.to_ascii_uppercase())),
+        }
+    }
+
+    /// Whether it is worth while to look closer.
+    fn possible(&self, text: &[u8]) -> bool {
+        self.rare.is_none_or(|(lower, upper)| memchr::memchr2(lower, upper, text).is_some())
+    }
 }
 
 /// Longer strings are neither numbers nor times.
@@ -55,7 +80,9 @@ impl Probe {
             Test::StartsWith { needles, fold_case: false } => (Kind::StartsWith, longest(needles)),
             Test::StartsWith { needles, fold_case: true } => (Kind::Whole, 4 * longest(needles) + 4),
             Test::Contains { needles, fold_case: false } => (Kind::Contains(finders(needles)), 0),
-            Test::Contains { needles, fold_case: true } => (Kind::ContainsFolded(finders(needles)), 0),
+            Test::Contains { needles, fold_case: true } => {
+                (Kind::ContainsFolded(needles.iter().map(|needle| Folded::new(needle)).collect()), 0)
+            }
             Test::Numbers { .. } | Test::Times { .. } => (Kind::Whole, LONGEST_LITERAL),
         };
         Probe { test: test.clone(), kind, head }
@@ -78,12 +105,12 @@ impl Probe {
 
     /// How many bytes of a text the longest needle has.
     pub(crate) fn longest_needle(&self) -> usize {
-        match &self.kind {
-            Kind::Contains(finders) | Kind::ContainsFolded(finders) => {
-                finders.iter().map(|finder| finder.needle().len()).max().unwrap_or_default()
-            }
-            _ => 0,
-        }
+        let longest = match &self.kind {
+            Kind::Contains(finders) => finders.iter().map(|finder| finder.needle().len()).max(),
+            Kind::ContainsFolded(needles) => needles.iter().map(|folded| folded.finder.needle().len()).max(),
+            _ => None,
+        };
+        longest.unwrap_or_default()
     }
 
     /// Judges a whole string, whose lower case is made once for all probes.
@@ -107,11 +134,12 @@ impl Probe {
                 _ => false,
             },
             Kind::StartsWith => self.starts(text),
-            Kind::Contains(finders) => finders.iter().any(|finder| finder.find(text).is_some()),
-            Kind::ContainsFolded(finders) => {
-                let lower = lower.of(text);
-                finders.iter().any(|finder| finder.find(lower).is_some())
-            }
+            Kind::Contains(finders) => finders
+                .iter()
+                .any(|finder| finder.needle().len() <= text.len() && finder.find(text).is_some()),
+            Kind::ContainsFolded(needles) => needles
+                .iter()
+                .any(|folded| folded.possible(text) && folded.finder.find(lower.of(text)).is_some()),
             Kind::Whole => match std::str::from_utf8(text) {
                 Ok(text) => self.test.accepts(Scalar::Text(text)),
                 Err(_) => self.test.accepts(Scalar::Text(&String::from_utf8_lossy(text))),
@@ -135,7 +163,7 @@ impl Probe {
     pub(crate) fn finds(&self, plain: &[u8], lower: &[u8]) -> bool {
         match &self.kind {
             Kind::Contains(finders) => finders.iter().any(|finder| finder.find(plain).is_some()),
-            Kind::ContainsFolded(finders) => finders.iter().any(|finder| finder.find(lower).is_some()),
+            Kind::ContainsFolded(needles) => needles.iter().any(|folded| folded.finder.find(lower).is_some()),
             _ => false,
         }
     }
@@ -150,16 +178,57 @@ impl Probe {
     }
 
     /// Judges a number, `true`, `false` or `null`.
-    pub(crate) fn scalar(&self, literal: &[u8], whole: bool) -> bool {
-        let Ok(literal) = std::str::from_utf8(literal) else { return false };
-        match literal {
-            "null" => self.test.accepts(Scalar::Null),
-            "true" => self.test.accepts(Scalar::Bool(true)),
-            "false" => self.test.accepts(Scalar::Bool(false)),
-            _ if whole => self.test.accepts(Scalar::Number(literal)),
-            _ => self.long_text(literal.as_bytes()) || self.finds(literal.as_bytes(), literal.as_bytes()),
+    pub(crate) fn scalar(&self, literal: &[u8], whole: bool, lower: &mut Lower) -> bool {
+        if literal == b"null" {
+            return matches!(self.test, Test::Present);
+        }
+        if !whole {
+            return self.long_text(literal) || self.finds(literal, literal);
+        }
+        match &self.kind {
+            Kind::Whole => match &self.test {
+                Test::Numbers { lower, upper } if let Some(number) = short_decimal(literal) => {
+                    within(number, *lower, *upper)
+                }
+                test => test.accepts(match literal {
+                    b"true" => Scalar::Bool(true),
+                    b"false" => Scalar::Bool(false),
+                    number => Scalar::Number(std::str::from_utf8(number).unwrap_or_default()),
+                }),
+            },
+            _ => self.text(literal, lower),
         }
     }
+}
+
+/// The value of a number that has so few digits that it can be computed without rounding twice, as most numbers have.
+fn short_decimal(literal: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (negative, digits) = match literal {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // Fifteen digits and a point.
+    if digits.len() > 16 {
+        return None;
+    }
+    let mut value = 0u64;
+    let mut point = None;
+    for (place, &byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+            b'.' => point = Some(place),
+            _ => return None,
+        }
+    }
+    let fraction = point.map_or(0, |point| digits.len() - point - 1);
+    if digits.len() - usize::from(point.is_some()) > 15 {
+        return None;
+    }
+    // Both are exact, so that the quotient is the nearest value there is.
+    let value = value as f64 / POWERS.get(fraction)?;
+    Some(if negative { -value } else { value })
 }
 
 /// Whether a text may be a temporal literal: almost none is.
@@ -205,5 +274,29 @@ pub(crate) fn fold_into(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(fold_char(letter).encode_utf8(&mut [0; 4]).as_bytes());
         }
         out.extend_from_slice(chunk.invalid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_numbers_have_the_value_that_they_always_have(literal in "-?(0|[1-9][0-9]{0,16})(\\.[0-9]{1,17})?(e1)?") {
+            if let Some(value) = short_decimal(literal.as_bytes()) {
+                prop_assert_eq!(value.to_bits(), literal.parse::<f64>().unwrap().to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn words_and_long_numbers_are_left_to_others() {
+        for literal in ["true", "false", "null", "1e3", "1234567890123456", "0.1234567890123456"] {
+            assert_eq!(short_decimal(literal.as_bytes()), None, "{literal}");
+        }
+        assert_eq!(short_decimal(b"-12.50"), Some(-12.5));
     }
 }

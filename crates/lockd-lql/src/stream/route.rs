@@ -31,6 +31,10 @@ pub(crate) struct Step {
     pub(crate) descendants: StepId,
     /// Having been taken once, it is taken for everything below as well.
     pub(crate) sticky: bool,
+    /// The [`mark`]s of the names that lead on, one bit each.
+    pub(crate) marks: u64,
+    /// The same, or all bits if members of any name lead on.
+    pub(crate) marks_of_any: u64,
     /// The paths that end here.
     pub(crate) ends: Vec<u32>,
 }
@@ -48,6 +52,8 @@ impl Step {
             any_child: NONE,
             descendants: NONE,
             sticky: false,
+            marks: 0,
+            marks_of_any: 0,
             ends: Vec::new(),
         }
     }
@@ -56,7 +62,7 @@ impl Step {
     #[inline]
     pub(crate) fn named(&self, name: &[u8]) -> StepId {
         if self.by_hash.is_empty() {
-            return self.names.iter().find(|(known, _)| **known == *name).map_or(NONE, |&(_, step)| step);
+            return self.names.iter().find(|(known, _)| same(known, name)).map_or(NONE, |&(_, step)| step);
         }
         self.by_hash.get(name).copied().unwrap_or(NONE)
     }
@@ -65,9 +71,40 @@ impl Step {
         !self.names.is_empty() || !self.by_hash.is_empty()
     }
 
+    /// Whether it leads to everything below, and by no name or other wildcard.
+    pub(crate) fn only_stays(&self) -> bool {
+        self.sticky
+            && !self.has_names()
+            && self.any_member == NONE
+            && self.any_element == NONE
+            && self.any_child == NONE
+    }
+
     /// Whether it leads to members of an object.
     pub(crate) fn enters_objects(&self) -> bool {
         self.sticky || self.has_names() || self.any_member != NONE || self.any_child != NONE
+    }
+}
+
+/// A number below 64 that names rarely have in common, and that costs next to nothing.
+#[inline(always)]
+pub(crate) fn mark(name: &[u8]) -> u32 {
+    let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+    (u32::from(first) ^ u32::from(last) << 2).wrapping_add(name.len() as u32) & 63
+}
+
+/// Whether two names are the same. Names are short, and this costs less than a call.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    match (a.first_chunk(), b.first_chunk(), a.last_chunk(), b.last_chunk()) {
+        (Some(a1), Some(b1), Some(a2), Some(b2)) => {
+            word(a1) == word(b1) && word(a2) == word(b2) && (a.len() <= 16 || a == b)
+        }
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
     }
 }
 
@@ -90,6 +127,8 @@ impl Routes {
         }
         for step in &mut routes.steps {
             step.indexes.sort_unstable();
+            let any = step.sticky || step.any_member != NONE || step.any_child != NONE;
+            step.marks_of_any = if any { u64::MAX } else { step.marks };
         }
         routes
     }
@@ -105,6 +144,7 @@ impl Routes {
                     return known;
                 }
                 let name: Box<[u8]> = name.as_bytes().into();
+                from.marks |= 1 << mark(&name);
                 self.longest_name = self.longest_name.max(name.len());
                 if let Some(index) = *index {
                     from.indexes.push((index, new));

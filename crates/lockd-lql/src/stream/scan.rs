@@ -4,7 +4,7 @@
 //! what the visitor does not want is skipped by counting brackets 64 bytes at a time. The stream may be cut anywhere; a
 //! scanner remembers where it stands. Nothing recurses, and nothing is copied but names and numbers that were cut.
 
-use lockd_json::{Invalid, Marks, Outliner};
+use lockd_json::{Found, Invalid, Marks, Outliner};
 
 /// What a visitor wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ struct Place {
     /// The first part of a name or literal that was split.
     split: Vec<u8>,
     stopped: bool,
+    /// What the outline does not see: numbers and literals outside of everything that run into each other.
+    invalid: Option<Invalid>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,7 @@ impl Scanner {
                 start: 0,
                 split: Vec::new(),
                 stopped: false,
+                invalid: None,
             },
         }
     }
@@ -161,6 +164,7 @@ impl Scanner {
         place.entered.clear();
         place.split.clear();
         (place.mode, place.origin, place.start, place.stopped) = (Mode::Next, 0, 0, false);
+        place.invalid = None;
     }
 
     /// Scans the next chunk of the stream. Up to 63 bytes of it wait for the next one.
@@ -233,7 +237,7 @@ impl Scanner {
             let judged = self.outliner.outline(batch, &mut self.marks);
             self.place.scan(piece, base, &self.marks, visit);
             if self.place.stopped {
-                return Ok(Status::Stopped);
+                return self.place.invalid.take().map_or(Ok(Status::Stopped), Err);
             }
             judged?;
             base += batch.len() * 64;
@@ -242,6 +246,9 @@ impl Scanner {
             self.marks.clear();
             let judged = self.outliner.finish(tail, &mut self.marks);
             self.place.scan(piece, base, &self.marks, visit);
+            if let Some(invalid) = self.place.invalid.take() {
+                return Err(invalid);
+            }
             if !self.place.stopped {
                 judged?;
                 self.place.end(piece, visit);
@@ -347,11 +354,33 @@ impl Place {
                     match self.entered.last() {
                         Some(true) if byte == b'"' => {
                             self.start = at + 1;
-                            self.mode = Mode::Name;
+                            let Some(end) = cursor.next(|marks| marks.text_ends) else {
+                                self.mode = Mode::Name;
+                                return;
+                            };
+                            let raw = outlined.get(self.start..base + end).unwrap_or_default();
+                            let escaped = cursor.escaped(at - base, end);
+                            let wish = visit.name(Text { raw, escaped });
+                            if wish == Wish::Skip || wish == Wish::Enter {
+                                let Some(at) = cursor.next(|marks| marks.starts) else {
+                                    self.mode = Mode::Value(wish);
+                                    return;
+                                };
+                                let at = base + at;
+                                let byte = outlined.get(at).copied().unwrap_or_default();
+                                // By far the most frequent case needs nothing more.
+                                if wish == Wish::Enter || byte == b'{' || byte == b'[' {
+                                    self.value(at, byte, wish, visit);
+                                    self.short(&mut cursor, outlined, base, visit);
+                                }
+                            } else {
+                                self.named(wish);
+                            }
                         }
                         Some(false) if byte != b']' => {
                             let wish = visit.element(self.origin + at as u64);
                             self.value(at, byte, wish, visit);
+                            self.short(&mut cursor, outlined, base, visit);
                         }
                         None => {
                             let wish = visit.document(self.origin + at as u64);
@@ -385,12 +414,7 @@ impl Place {
                         self.split.clear();
                         wish
                     };
-                    self.mode = match wish {
-                        // Its value is passed over together with the rest.
-                        Wish::Leave(_) | Wish::Stop => Mode::Value(Wish::Skip),
-                        wish => Mode::Value(wish),
-                    };
-                    self.follow(wish);
+                    self.named(wish);
                 }
                 Mode::Text { first } => {
                     let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
@@ -403,7 +427,9 @@ impl Place {
                 }
                 Mode::Scalar => {
                     let from = self.start.max(base);
-                    let Some(end) = scalar_end(outlined, from) else { return };
+                    let end = scalar_end(outlined, from);
+                    self.check_alone(&cursor, outlined, base, end.unwrap_or(limit));
+                    let Some(end) = end.filter(|_| !self.stopped) else { return };
                     let raw = outlined.get(self.start..end).unwrap_or_default();
                     self.scalar(raw, self.origin + end as u64, visit);
                 }
@@ -418,7 +444,9 @@ impl Place {
                 }
                 Mode::PassScalar { taken } => {
                     let from = self.start.max(base);
-                    let Some(end) = scalar_end(outlined, from) else { return };
+                    let end = scalar_end(outlined, from);
+                    self.check_alone(&cursor, outlined, base, end.unwrap_or(limit));
+                    let Some(end) = end.filter(|_| !self.stopped) else { return };
                     if taken {
                         visit.raw(outlined.get(self.start..end).unwrap_or_default());
                     }
@@ -442,6 +470,56 @@ impl Place {
                 },
             }
         }
+    }
+
+    /// Finishes a string or literal that has begun just now, if its end is in sight. This is what its mode does, without
+    /// going through the modes.
+    #[inline(always)]
+    fn short<V: Visit>(&mut self, cursor: &mut Cursor<'_>, outlined: &[u8], base: usize, visit: &mut V) {
+        match self.mode {
+            Mode::Text { first: true } => {
+                let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
+                let raw = outlined.get(self.start..base + end).unwrap_or_default();
+                let escaped = cursor.escaped(self.start - 1 - base, end);
+                let end = self.origin + (base + end) as u64 + 1;
+                let wish = visit.text(Text { raw, escaped }, true, Some(end));
+                self.ended(end, wish, visit);
+            }
+            Mode::Scalar => {
+                let Some(end) = scalar_end(outlined, self.start) else { return };
+                let raw = outlined.get(self.start..end).unwrap_or_default();
+                let end = self.origin + end as u64;
+                let wish = visit.scalar(raw, true, end);
+                self.ended(end, wish, visit);
+            }
+            _ => {}
+        }
+    }
+
+    /// Refuses a document that is a number or literal, and in which another one begins: `true1`, `01`.
+    fn check_alone(&mut self, cursor: &Cursor<'_>, outlined: &[u8], base: usize, end: usize) {
+        if !self.entered.is_empty() {
+            return;
+        }
+        let mut ahead = Cursor { ..*cursor };
+        if let Some(at) = ahead.next(|marks| marks.starts).map(|at| base + at)
+            && at < end
+        {
+            let found = outlined.get(at).map_or(Found::End, |&byte| Found::Byte(byte));
+            let offset = self.origin + at as u64;
+            self.invalid = Some(Invalid::Syntax { offset, expected: "the end of the value", found });
+            self.stopped = true;
+        }
+    }
+
+    /// A name ended; its value has not begun.
+    fn named(&mut self, wish: Wish) {
+        self.mode = match wish {
+            // Its value is passed over together with the rest.
+            Wish::Leave(_) | Wish::Stop => Mode::Value(Wish::Skip),
+            wish => Mode::Value(wish),
+        };
+        self.follow(wish);
     }
 
     /// A value begins at `at`, with this byte.
@@ -582,7 +660,7 @@ fn scalar_end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Appends until the buffer holds more than `limit`.
 fn push_up_to(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    let room = (limit + 1).saturating_sub(buffer.len());
+    let room = limit.saturating_add(1).saturating_sub(buffer.len());
     buffer.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
 

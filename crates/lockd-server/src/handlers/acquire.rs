@@ -5,7 +5,7 @@ use lockd_core::op::{Acquire, Reason};
 use lockd_json::ObjectWriter;
 use lockd_wire::{ErrorCode, Namespace, TxnId, header};
 
-use crate::answer::{self, FENCING_TOKEN, Failure, KEY_VERSION, Outcome, UndoGrant, WithHeaders};
+use crate::answer::{self, FENCING_TOKEN, Failure, KEY_VERSION, Outcome, Undo, WithHeaders};
 use crate::body::{self, CONTROL_BODY_MAX};
 use crate::call::{Call, key_id};
 use crate::gate::{self, Permission};
@@ -64,7 +64,7 @@ pub(crate) async fn acquire(call: &Call<'_>, mut body: Incoming) -> Outcome {
         .int("fencing_token", granted.token)
         .string("correlation_id", call.correlation)
         .end_line();
-    let undo = UndoGrant { node: call.app.node.clone(), key, lease: granted.lease };
+    let undo = Undo::grant(&call.app.node, key, granted.lease);
     Ok(answer::grant(body, undo)
         .with_number(FENCING_TOKEN, granted.token)
         .with_number(KEY_VERSION, granted.version))

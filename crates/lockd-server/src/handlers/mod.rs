@@ -11,6 +11,8 @@ mod lease_request;
 pub(crate) mod metadata;
 pub(crate) mod mutate;
 pub(crate) mod namespace;
+pub(crate) mod queue;
 pub(crate) mod release;
 pub(crate) mod remove;
+pub(crate) mod txn;
 pub(crate) mod update;

@@ -15,7 +15,14 @@ use lockd_wire::Namespace;
 pub(crate) fn node() -> Arc<Node> {
     let store = lockd_store::open("mem://", lockd_store::Options::default()).unwrap();
     let limits = Limits { default_ttl_ms: 60_000, max_ttl_ms: 60_000, acquire_block_ms: 60_000 };
-    Arc::new(Node::start(store.engine, store.blobs, NodeSettings { limits, idle_lanes: 64 }).unwrap())
+    Arc::new(
+        Node::start(
+            store.engine,
+            store.blobs,
+            NodeSettings { limits, idle_lanes: 64, idle_queues: 64, txn_retention_ms: 60_000 },
+        )
+        .unwrap(),
+    )
 }
 
 pub(crate) fn namespace() -> Namespace {
@@ -27,6 +34,7 @@ pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let settings = ApiSettings {
         default_namespace: namespace(),
         json_max: 1 << 20,
+        max_consumers: 128,
         default_engines: QueryEngines { preferred: PreferredEngine::Scan, fallback: FallbackEngine::Nothing },
     };
     let app = Arc::new(App::new(node.clone(), settings));

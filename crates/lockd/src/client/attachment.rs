@@ -92,6 +92,11 @@ pub(super) async fn list(invocation: &Invocation) -> Outcome<()> {
             .iter()
             .map(|one| format!("{}\t{}\t{}\n", text(&one["name"]), number(&one["size"]), text(&one["id"])))
             .collect(),
+        "json-v2" => print::result(&[
+            ("namespace", value["namespace"].to_string()),
+            ("key", value["key"].to_string()),
+            ("attachments", Value::from(attachments).to_string()),
+        ]),
         _ => {
             let infos: Vec<_> = attachments.iter().map(info).collect();
             print::result(&[

@@ -61,6 +61,9 @@ pub(super) async fn get(invocation: &Invocation) -> Outcome<()> {
     if settings.show_meta {
         print::complain(&format!("version: {version}\netag: {etag}\n"));
     }
+    if settings.exit_code && bytes.trim_ascii().is_empty() {
+        return Err(Failure::Absent);
+    }
     Ok(())
 }
 

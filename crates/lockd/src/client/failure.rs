@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Service(Refusal),
     /// No server could be reached or the connection broke.
     Unreachable { attempted: String, cause: String },
+    /// There is no document, and `--exit-code` asks to say so in the exit status alone.
+    Absent,
     /// SIGINT or SIGTERM.
     Interrupted,
     /// The reader of our output has gone.
@@ -28,6 +30,8 @@ pub(super) struct Refusal {
     pub(super) code: String,
     pub(super) detail: String,
     pub(super) retry_after_seconds: u64,
+    /// Under which the server's log knows the request.
+    pub(super) correlation_id: String,
 }
 
 impl Failure {
@@ -35,6 +39,19 @@ impl Failure {
         match self {
             Failure::Service(refusal) => &refusal.code,
             _ => "",
+        }
+    }
+
+    /// What helps a person who looks for the reason in the server's log; scripts do not expect it.
+    pub(super) fn trace(&self) -> Option<String> {
+        match self {
+            Failure::Service(Refusal { status, correlation_id, .. }) if correlation_id.is_empty() => {
+                Some(format!("HTTP status {status}"))
+            }
+            Failure::Service(Refusal { status, correlation_id, .. }) => {
+                Some(format!("HTTP status {status}, correlation id {correlation_id}"))
+            }
+            _ => None,
         }
     }
 }
@@ -53,6 +70,7 @@ impl fmt::Display for Failure {
             Failure::Unreachable { attempted, cause } => {
                 write!(out, "lockd: all endpoints unreachable (attempted {attempted}): {cause}")
             }
+            Failure::Absent => out.write_str("there is no document"),
             Failure::Interrupted => out.write_str("interrupted"),
             Failure::NobodyReads => out.write_str("nobody reads the output"),
         }

@@ -312,5 +312,6 @@ async fn refusal(mut answer: Answer) -> Refusal {
         code: text("error"),
         detail: text("detail"),
         retry_after_seconds: value["retry_after_seconds"].as_u64().unwrap_or_default(),
+        correlation_id: answer.header(header::CORRELATION_ID).to_owned(),
     }
 }

@@ -75,8 +75,7 @@ const IN_NAMESPACE: &[Verb] = &[
     NamespaceGet,
     NamespaceSetQuery,
 ];
-const JSON_FIRST: &[Verb] =
-    &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata, AttachmentsList];
+const JSON_FIRST: &[Verb] = &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata];
 const FORMATS: &[&str] = &["json", "text"];
 
 const COMMAND: Flag = Flag { section: Section::Command, range: Range::Any, ..Flag::SERVER };
@@ -263,6 +262,15 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "output",
+        placeholder: "FORMAT",
+        kind: Kind::Choice(&["json", "json-v2", "text"], |settings, word| settings.client.format = word),
+        default: "json",
+        help: "json, json-v2 (members in snake_case, as in the API) or text.",
+        scope: Scope::Commands(&[AttachmentsList]),
+        ..COMMAND
+    },
+    Flag {
+        name: "output",
         short: Some('o'),
         placeholder: "FORMAT",
         kind: Kind::Text(|settings, text| settings.client.output_file = text),
@@ -295,6 +303,14 @@ pub(super) const FLAGS: &[Flag] = &[
         kind: Kind::Switch(|settings, on| settings.client.show_meta = on),
         default: "false",
         help: "Print version and etag as lines on stderr, too.",
+        scope: Scope::Commands(&[Get]),
+        ..COMMAND
+    },
+    Flag {
+        name: "exit-code",
+        kind: Kind::Switch(|settings, on| settings.client.exit_code = on),
+        default: "false",
+        help: "End with status 1 if there is no document; null is printed all the same.",
         scope: Scope::Commands(&[Get]),
         ..COMMAND
     },

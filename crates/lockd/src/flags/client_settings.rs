@@ -26,6 +26,7 @@ pub struct ClientSettings {
     pub document_type: &'static str,
     pub edit_type: String,
     pub show_meta: bool,
+    pub exit_code: bool,
     pub if_version: Option<String>,
     pub if_etag: String,
     pub no_cas: bool,

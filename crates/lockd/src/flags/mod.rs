@@ -9,6 +9,7 @@ mod client_settings;
 mod listener;
 mod logstore;
 mod process;
+mod queue;
 mod security;
 mod settings;
 mod storage;
@@ -193,6 +194,7 @@ pub enum Section {
     Security,
     Storage,
     Limits,
+    Queue,
     Background,
     LogStore,
     Version,
@@ -201,12 +203,13 @@ pub enum Section {
 }
 
 impl Section {
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::Process,
         Section::Listener,
         Section::Security,
         Section::Storage,
         Section::Limits,
+        Section::Queue,
         Section::Background,
         Section::LogStore,
         Section::Version,
@@ -221,6 +224,7 @@ impl Section {
             Section::Security => "Security",
             Section::Storage => "Storage",
             Section::Limits => "Leases and limits",
+            Section::Queue => "Queues and transactions",
             Section::Background => "Background work",
             Section::LogStore => "Disk store internals",
             Section::Version => "Version",
@@ -237,6 +241,7 @@ pub fn all() -> impl Iterator<Item = &'static Flag> {
         listener::FLAGS,
         security::FLAGS,
         storage::FLAGS,
+        queue::FLAGS,
         background::FLAGS,
         logstore::FLAGS,
         client::FLAGS,

@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_ttl: Duration,
     pub acquire_block: Duration,
     pub commit_max_ops: i64,
+    pub queue_max_consumers: i64,
+    pub tc_decision_retention: Duration,
     pub data_dir: Option<PathBuf>,
     pub version_only: bool,
     pub semver_only: bool,

@@ -82,4 +82,61 @@ lockd client describe -k held --output text | grep -q '^owner: me$'
 lockd namespace set query -n shop --preferred scan >/dev/null
 lockd client acquire -k a -n shop --output json | grep -q '"namespace": "shop"'
 
+# 13. Leader election: each candidate tries again and again to be the leader, leads for one term, and steps down.
+candidate() {
+    until lockd client with leader --block nowait -- sh -c \
+        'lockd client mutate /terms++ "/leader=$1" >/dev/null' lead "$1" 2>/dev/null; do sleep 0.05; done
+}
+candidate anna & candidate bert & candidate cleo &
+wait
+expect "$(public leader | sed 's/.*"terms":\([0-9]*\).*/\1/')" 3 'terms of three leaders'
+
+# 14. Filter a document with jq, and write one that jq made.
+if command -v jq >/dev/null; then
+    eval "$(lockd client acquire -k filtered)"
+    jq -n '{items: [1, 2, 3]}' | lockd client update >/dev/null
+    lockd client get 2>/dev/null | jq '.sum = (.items | add)' | lockd client update >/dev/null
+    lockd client release >/dev/null
+    expect "$(lockd client get --public -k filtered 2>/dev/null | jq .sum)" 6 'jq'
+else
+    echo 'NOTE: jq is not installed; use 14 was not tried'
+fi
+
+# 15. Keep a lease alive by hand.
+eval "$(lockd client acquire -k slow --ttl 30s)"
+first=$LOCKD_CLIENT_EXPIRES_UNIX
+later=$(lockd client keepalive --ttl 5m --output text | sed 's/expires_at_unix: \([0-9]*\).*/\1/')
+test "$later" -gt "$first" || fail "the lease was not extended: $first, $later"
+lockd client release >/dev/null
+
+# 16. A pipeline stage hands its failure on, and leaves nothing behind.
+if lockd client with stage -- sh -c 'lockd client set /half=true >/dev/null; exit 7'; then
+    fail 'the failure was swallowed'
+else
+    expect "$?" 7 'status of the stage'
+fi
+expect "$(public stage)" null 'what the failed stage left'
+
+# 17. Configuration that people write in YAML.
+printf 'name: shop\nreplicas: 2\n' >shop.yaml
+lockd client with shop -- lockd client update shop.yaml >/dev/null
+expect "$(public shop)" '{"name":"shop","replicas":2}' 'document from YAML'
+lockd client get --public -k shop -o back.yaml 2>/dev/null
+cmp shop.yaml back.yaml
+
+# 18. Publish a release once: the first build wins, the others find it there.
+lockd client with release-7 -- sh -c 'echo one | lockd client attachments put --name notes -f - >/dev/null'
+lockd client with release-7 -- sh -c \
+    'echo two | lockd client attachments put --name notes --prevent-overwrite -f - >/dev/null'
+expect "$(lockd client attachments get --public -k release-7 --name notes)" one 'first build'
+
+# 19. Clean up after a job.
+lockd client with release-7 -- lockd client attachments delete-all >/dev/null
+expect "$(lockd client attachments list --public -k release-7 --output text)" '' 'attachments after the clean-up'
+
+# 20. Hand a lease from one script to another through a file.
+lockd client acquire -k baton >baton.env
+sh -c '. ./baton.env && lockd client set /runner=second >/dev/null && lockd client release >/dev/null'
+expect "$(public baton)" '{"runner":"second"}' 'baton'
+
 echo 'all uses work'

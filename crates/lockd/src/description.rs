@@ -1,4 +1,4 @@
-//! What the client commands say about themselves in `--help`.
+//! What the commands say about themselves in `--help` and in the manual.
 
 use crate::verb::Verb;
 
@@ -50,7 +50,22 @@ pub(crate) fn about(verb: Verb) -> &'static str {
         Verb::NamespaceGet => "Prints the settings of a namespace.",
         Verb::NamespaceSet => "Changes settings of a namespace.",
         Verb::NamespaceSetQuery => "Chooses the engines that answer queries.",
-        Verb::Serve | Verb::Dev | Verb::Version | Verb::Help => "",
+        Verb::Serve => {
+            "lockd coordinates processes: exclusive leases with fencing, and JSON state that goes with them."
+        }
+        Verb::Dev => {
+            "Runs a server for development: plain HTTP on the loopback interface, data in the user's data\n\
+             directory, nothing to configure. It ignores LOCKD_* variables (but for LOCKD_LOG_*) and the default\n\
+             configuration file, so that it never meets the data of a real server."
+        }
+        Verb::Version => "Prints the name and the version.",
+        Verb::Help => "Prints the help of a command, or of lockd itself.",
+        Verb::Completion => "Prints a script that teaches a shell to complete the words of lockd.",
+        Verb::CompletionBash => "Prints the completion script for bash. It needs nothing but bash itself.",
+        Verb::CompletionZsh => "Prints the completion script for zsh.",
+        Verb::CompletionFish => "Prints the completion script for fish.",
+        Verb::CompletionPowershell => "Prints the completion script for PowerShell.",
+        Verb::Man => "Writes the manual, one page a command, into a directory, which is made if need be.",
     }
 }
 
@@ -71,6 +86,21 @@ pub(crate) fn examples(verb: Verb) -> &'static str {
         Verb::Edit => "  lockd client edit -f state.json /counter++",
         Verb::AttachmentsPut => "  pg_dump shop | lockd client attachments put --name shop.sql -f -",
         Verb::NamespaceSetQuery => "  lockd namespace set query -n shop --preferred scan",
+        Verb::Serve => {
+            "  lockd dev\n  lockd --store disk:///var/lib/lockd --listen 127.0.0.1:9341 --disable-mtls \\\n        \
+             --disable-storage-encryption"
+        }
+        Verb::Dev => "  lockd dev\n  lockd dev --listen 127.0.0.1:0 --store mem://",
+        Verb::Completion | Verb::CompletionBash => {
+            "  source <(lockd completion bash)\n  \
+             lockd completion bash >~/.local/share/bash-completion/completions/lockd"
+        }
+        Verb::CompletionZsh => {
+            "  source <(lockd completion zsh)\n  lockd completion zsh >\"${fpath[1]}/_lockd\""
+        }
+        Verb::CompletionFish => "  lockd completion fish >~/.config/fish/completions/lockd.fish",
+        Verb::CompletionPowershell => "  lockd completion powershell | Out-String | Invoke-Expression",
+        Verb::Man => "  lockd man ~/.local/share/man/man1 && man lockd-client-with",
         _ => "",
     }
 }

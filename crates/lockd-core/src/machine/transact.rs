@@ -1,0 +1,258 @@
+//! Transactions as a whole: who takes part, what is decided, and what everybody gets.
+
+use lockd_wire::{KeyId, TxnId};
+
+use super::Core;
+use super::turn::Turn;
+use crate::moment::Moment;
+use crate::op::{DecideTxn, Outcome, Reason, Refusal, Reply, TxnAsk, TxnState};
+use crate::records::field::Unknown;
+use crate::records::key::{Lease, Staged};
+use crate::records::txn::{Decided, Pending, Verdict};
+
+/// What to do with one participant.
+enum Part {
+    /// It has nothing to do with the transaction (any more).
+    Skip,
+    Refuse(Reason),
+    End,
+    EraseMessage,
+    RollBackMessage,
+    EraseState,
+}
+
+impl Core {
+    /// The keys that a decision concerns: leases with something staged, messages, and those that somebody has named.
+    pub(super) fn participants(&self, txn: TxnId) -> Vec<KeyId> {
+        let mut keys = self.book.participants(txn);
+        if let Some(pending) = self.txns.pending(txn) {
+            keys.extend(pending.participants.iter().cloned());
+            keys.sort();
+            keys.dedup();
+        }
+        keys
+    }
+
+    /// What is known to be decided. A job that needs this has had it read.
+    pub(super) fn decision(&self, txn: TxnId, turn: &mut Turn) -> Option<Decided> {
+        let decided = match self.txns.recent(txn) {
+            Some((batch, decided)) => {
+                turn.basis = turn.basis.max(*batch);
+                decided.clone()
+            }
+            None => match &turn.decision {
+                Some((known, decided)) if *known == txn => decided.clone(),
+                _ => None,
+            },
+        };
+        decided.filter(|decided| decided.expires_at > self.now)
+    }
+
+    pub(super) fn decide_txn(&mut self, op: DecideTxn, turn: &mut Turn) -> Reply {
+        match self.try_decide(op, turn) {
+            Ok(state) => Reply::Txn(state),
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    fn try_decide(&mut self, op: DecideTxn, turn: &mut Turn) -> Result<TxnState, Refusal> {
+        if op.ask == TxnAsk::Prepare {
+            return self.prepare(op, turn);
+        }
+        // Whoever's time is over is rolled back first, with everybody else.
+        for key in self.participants(op.txn).iter().chain(&op.participants) {
+            self.expire(key, turn);
+        }
+        let pending = self.txns.pending(op.txn).cloned();
+        if turn.pending_txns.is_empty()
+            && pending.as_ref().is_some_and(|pending| pending.expires_at <= self.now)
+        {
+            self.decide_transaction(op.txn, Verdict::Rollback, 0, turn);
+        }
+        // Decided in this very turn?
+        let decided_now =
+            turn.decided_txns.iter().find(|(txn, _)| *txn == op.txn).and_then(|(_, decided)| decided.clone());
+        let open = decided_now.is_none() && !self.participants(op.txn).is_empty();
+        let verdict = match op.ask {
+            TxnAsk::Decide(verdict) => verdict,
+            _ if open => return Ok(TxnState::Pending),
+            _ => {
+                let decided = decided_now.or_else(|| self.decision(op.txn, turn));
+                return decided
+                    .map(|decided| TxnState::Decided(decided.verdict))
+                    .ok_or(Reason::TxnNotFound.plain());
+            }
+        };
+        if open {
+            check_term(pending.map_or(0, |pending| pending.term), op.term)?;
+        } else if let Some(decided) = decided_now.or_else(|| self.decision(op.txn, turn)) {
+            check_term(decided.term, op.term)?;
+            if decided.verdict != verdict && (decided.term != 0 || op.term != 0) {
+                return Err(Reason::TxnConflict.plain());
+            }
+            // The first decision holds, also for whoever is named only now.
+            for key in &op.participants {
+                self.decide_participant(key, op.txn, decided.verdict, turn)?;
+            }
+            return Ok(TxnState::Decided(decided.verdict));
+        }
+        let mut keys = self.participants(op.txn);
+        keys.extend(op.participants);
+        keys.sort();
+        keys.dedup();
+        let (_, failed) = self.decide_participants(op.txn, verdict, keys, op.term, turn);
+        match failed {
+            None => Ok(TxnState::Decided(verdict)),
+            Some(reason) => Err(reason.plain()),
+        }
+    }
+
+    fn prepare(&mut self, op: DecideTxn, turn: &mut Turn) -> Result<TxnState, Refusal> {
+        let now = self.now;
+        let mut pending = self
+            .txns
+            .pending(op.txn)
+            .cloned()
+            .unwrap_or_else(|| Pending { created_at: now, ..Pending::default() });
+        check_term(pending.term, op.term)?;
+        pending.term = pending.term.max(op.term);
+        pending.participants.extend(op.participants);
+        pending.participants.sort();
+        pending.participants.dedup();
+        pending.expires_at = pending.expires_at.max(op.expires_at);
+        if pending.expires_at == Moment(0) {
+            pending.expires_at = now.after_full(self.settings.limits.default_ttl_ms);
+        }
+        turn.pending_txns.push((op.txn, Some(pending)));
+        Ok(TxnState::Pending)
+    }
+
+    /// A prepared transaction whose time is over.
+    pub(super) fn expire_txn(&mut self, txn: TxnId, turn: &mut Turn) {
+        if self.txns.pending(txn).is_some_and(|pending| pending.expires_at <= self.now) {
+            self.decide_transaction(txn, Verdict::Rollback, 0, turn);
+        }
+    }
+
+    pub(super) fn decide_transaction(
+        &mut self,
+        txn: TxnId,
+        verdict: Verdict,
+        term: u64,
+        turn: &mut Turn,
+    ) -> (Outcome, Option<Reason>) {
+        let keys = self.participants(txn);
+        self.decide_participants(txn, verdict, keys, term, turn)
+    }
+
+    /// Decides a transaction: everybody gets the verdict in this one turn, and it is remembered. What cannot take it is left
+    /// alone; the first such reason is told.
+    pub(super) fn decide_participants(
+        &mut self,
+        txn: TxnId,
+        verdict: Verdict,
+        keys: impl IntoIterator<Item = KeyId>,
+        term: u64,
+        turn: &mut Turn,
+    ) -> (Outcome, Option<Reason>) {
+        let (mut outcome, mut failed) = (Outcome::Nothing, None);
+        for key in keys {
+            match self.decide_participant(&key, txn, verdict, turn) {
+                Ok(Outcome::Nothing) => {}
+                Ok(decided) => outcome = decided,
+                Err(refusal) => failed = failed.or(Some(refusal.reason)),
+            }
+        }
+        let pending = self.txns.pending(txn);
+        let term = term.max(pending.map_or(0, |pending| pending.term));
+        if pending.is_some() {
+            turn.pending_txns.push((txn, None));
+        }
+        let expires_at = self.now.after_full(self.settings.txn_retention_ms);
+        let decided = Decided { verdict, expires_at, term, unknown: Unknown::default() };
+        turn.decided_txns.push((txn, Some(decided)));
+        (outcome, failed)
+    }
+
+    fn decide_participant(
+        &mut self,
+        key: &KeyId,
+        txn: TxnId,
+        verdict: Verdict,
+        turn: &mut Turn,
+    ) -> Result<Outcome, Refusal> {
+        let commit = verdict == Verdict::Commit;
+        let part = self.part(key, txn, commit);
+        match part {
+            Part::Skip => return Ok(Outcome::Nothing),
+            Part::Refuse(reason) => return Err(reason.plain()),
+            Part::End => return Ok(self.end_lease(key, commit, turn)),
+            Part::EraseMessage => self.erase_message(key, turn),
+            Part::RollBackMessage => self.roll_back_message(key, turn),
+            Part::EraseState => self.erase_state(key, turn),
+        }
+        Ok(if commit { Outcome::Committed } else { Outcome::RolledBack })
+    }
+
+    fn part(&mut self, key: &KeyId, txn: TxnId, commit: bool) -> Part {
+        let now = self.now;
+        let Some(lane) = self.lanes.ready(key) else {
+            debug_assert!(false, "{key} takes part in the transaction but was not loaded");
+            return Part::Refuse(Reason::Damaged);
+        };
+        let record = &lane.record;
+        let grant = match &record.lease {
+            Lease::Held(grant) => Some(grant),
+            Lease::Free => None,
+        };
+        let ours = grant.is_some_and(|grant| grant.txn == txn);
+        if key.as_message().is_some() {
+            return match (record.living_message(), grant) {
+                (None, _) if !ours => Part::Skip,
+                (Some(_), Some(grant)) if ours && grant.delivery => match (commit, grant.is_expired(now)) {
+                    (true, true) => Part::Refuse(Reason::MessageLeaseExpired),
+                    (true, false) => Part::EraseMessage,
+                    (false, _) => Part::RollBackMessage,
+                },
+                (Some(_), Some(_)) if !ours => Part::Refuse(Reason::MessageLeaseMismatch),
+                (Some(_), None) if commit => Part::Refuse(Reason::MessageLeaseMissing),
+                (Some(_), None) => Part::Skip,
+                _ => Part::End,
+            };
+        }
+        if key.as_queue_state().is_some() && grant.is_none_or(|grant| grant.delivery) {
+            return match grant {
+                Some(_) if ours && commit => Part::EraseState,
+                Some(_) if ours => Part::End,
+                Some(_) => Part::Refuse(Reason::StateLeaseMismatch),
+                None => Part::Skip,
+            };
+        }
+        match &record.staged {
+            Staged::Of(overlay) if overlay.txn == txn => Part::End,
+            Staged::Of(_) => Part::Skip,
+            Staged::Nothing if ours => Part::End,
+            Staged::Nothing => Part::Skip,
+        }
+    }
+
+    pub(super) fn forget_txns(&mut self, txns: Vec<TxnId>, turn: &mut Turn) -> Reply {
+        for txn in txns {
+            // One that is in use again has a newer decision to come.
+            if self.txns.recent(txn).is_none() {
+                turn.decided_txns.push((txn, None));
+            }
+        }
+        Reply::Tended(!turn.decided_txns.is_empty())
+    }
+}
+
+fn check_term(recorded: u64, given: u64) -> Result<(), Refusal> {
+    if recorded != 0 && given == 0 {
+        return Err(Reason::TermRequired.plain());
+    }
+    if recorded != 0 && given < recorded {
+        return Err(Reason::TermStale.plain());
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Transactions in memory: those that somebody has prepared, and decisions that are too new to be read from the store.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use lockd_wire::TxnId;
+
+use crate::machine::Job;
+use crate::moment::Moment;
+use crate::records::txn::{Decided, Pending};
+
+#[derive(Debug, Default)]
+pub(crate) struct Txns {
+    pending: HashMap<TxnId, Pending, RandomState>,
+    expiry: BTreeSet<(Moment, TxnId)>,
+    /// Decisions (or that one is forgotten) and the batches that write them.
+    recent: HashMap<TxnId, (u64, Option<Decided>), RandomState>,
+    order: VecDeque<(u64, TxnId)>,
+    /// Who waits for a decision record that is on its way.
+    parked: HashMap<TxnId, Vec<Job>, RandomState>,
+}
+
+impl Txns {
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn pending(&self, txn: TxnId) -> Option<&Pending> {
+        self.pending.get(&txn)
+    }
+
+    pub(crate) fn set_pending(&mut self, txn: TxnId, pending: Option<Pending>) {
+        if let Some(old) = self.pending.remove(&txn) {
+            self.expiry.remove(&(old.expires_at, txn));
+        }
+        if let Some(pending) = pending {
+            self.expiry.insert((pending.expires_at, txn));
+            self.pending.insert(txn, pending);
+        }
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Moment> {
+        self.expiry.first().map(|&(at, _)| at)
+    }
+
+    /// Takes one pending transaction whose time is over off the list; it stays pending until it is decided.
+    pub(crate) fn take_expired(&mut self, now: Moment) -> Option<TxnId> {
+        let &(at, txn) = self.expiry.first()?;
+        if at > now {
+            return None;
+        }
+        self.expiry.pop_first();
+        Some(txn)
+    }
+
+    /// Remembers what a batch says until the store shows it.
+    pub(crate) fn record(&mut self, txn: TxnId, decided: Option<Decided>, batch: u64) {
+        self.recent.insert(txn, (batch, decided));
+        self.order.push_back((batch, txn));
+    }
+
+    /// `None`: the store knows.
+    pub(crate) fn recent(&self, txn: TxnId) -> Option<&(u64, Option<Decided>)> {
+        self.recent.get(&txn)
+    }
+
+    /// Everything up to this batch can be read from the store. What is being read right now may have missed it.
+    pub(crate) fn settle(&mut self, durable: u64) {
+        while let Some(&(batch, txn)) = self.order.front() {
+            if batch > durable || self.parked.contains_key(&txn) {
+                return;
+            }
+            self.order.pop_front();
+            if self.recent.get(&txn).is_some_and(|&(newest, _)| newest == batch) {
+                self.recent.remove(&txn);
+            }
+        }
+    }
+
+    /// Puts a job in line for a decision record. True if it has to be asked for.
+    pub(crate) fn park(&mut self, txn: TxnId, job: Job) -> bool {
+        let parked = self.parked.entry(txn).or_default();
+        parked.push(job);
+        parked.len() == 1
+    }
+
+    pub(crate) fn take_parked(&mut self, txn: TxnId) -> Vec<Job> {
+        self.parked.remove(&txn).unwrap_or_default()
+    }
+
+    pub(crate) fn drain_jobs(&mut self) -> Vec<Job> {
+        self.parked.drain().flat_map(|(_, jobs)| jobs).collect()
+    }
+}
