@@ -52,10 +52,6 @@ fn mutate_recordings_disk() {
     replay::run(&scenarios, shared(StoreKind::Disk).address(), THREADS).expect_success();
 }
 
-/// Recorded scenarios about what this server does not have yet.
-const NOT_YET: [(&str, &str); 1] =
-    [("txn_no_coordinator", "the coordinator endpoints come with the coordinator cluster")];
-
 /// Recorded steps that another rule overrides, and which. Their answers are replaced below.
 const OVERRIDDEN: [(&str, usize, &str); 2] = [
     ("txn_everything_staged", 11, "decision 1 with PS-4: a staged removal is not seen by the public"),
@@ -66,8 +62,7 @@ const OVERRIDDEN: [(&str, usize, &str); 2] = [
 fn binding(recording: &str, count: usize) -> Vec<Scenario> {
     let mut scenarios = recording::parse(recording).expect("the recording is valid");
     assert_eq!(scenarios.len(), count);
-    scenarios
-        .retain(|scenario| scenario.is_binding() && !NOT_YET.iter().any(|(name, _)| *name == scenario.name));
+    scenarios.retain(Scenario::is_binding);
     for (name, step, _) in OVERRIDDEN {
         let Some(scenario) = scenarios.iter_mut().find(|scenario| scenario.name == name) else { continue };
         let Step::Exchange { answer, .. } = &mut scenario.steps[step] else { panic!("{name} has changed") };

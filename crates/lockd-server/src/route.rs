@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::handlers::queue::dead_letters::Fate;
 use crate::handlers::{
     acquire, attachment, attachments, describe, get, health, keepalive, metadata, mutate, namespace, queue,
-    release, remove, txn, update,
+    release, remove, tc, txn, update,
 };
 use crate::query::Query;
 
@@ -86,7 +86,10 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Outcome {
         "/v1/namespace" => namespace::namespace(call, body).await,
         "/healthz" => health::healthz(),
         "/readyz" => health::readyz(call),
-        path => Err(Failure::new(ErrorCode::NotFound, format!("no such endpoint: {path}"))),
+        path => match path.strip_prefix("/v1/tc/") {
+            Some(endpoint) => tc::without_cluster(endpoint),
+            None => Err(Failure::new(ErrorCode::NotFound, format!("no such endpoint: {path}"))),
+        },
     }
 }
 

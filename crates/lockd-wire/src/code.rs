@@ -86,5 +86,8 @@ codes! {
     503:
         ShutdownDraining = "shutdown_draining",
         NoSpace = "no_space",
-        QueueBusy = "queue_busy";
+        QueueBusy = "queue_busy",
+        TcUnavailable = "tc_unavailable",
+        TcClusterUnavailable = "tc_cluster_unavailable",
+        TcRmUnavailable = "tc_rm_unavailable";
 }

@@ -6,16 +6,14 @@ use std::path::Path;
 const LINES: u32 = 71;
 
 /// Lines that cannot be seen from outside of one server, or are tested elsewhere.
-const NOT_COVERED: [(std::ops::RangeInclusive<u32>, &str); 11] = [
+const NOT_COVERED: [(std::ops::RangeInclusive<u32>, &str); 9] = [
     (8..=8, "the record itself is private; line 32 shows that it exists"),
     (10..=10, "needs several servers"),
     (25..=27, "needs a coordinator, or client certificates"),
-    (29..=30, "needs a stop between two steps inside the server; the store's own tests do that"),
-    (35..=36, "needs a stop between two steps inside the server; the store's own tests do that"),
+    (30..=30, "there is no step between the last application and the end: both are one write"),
     (40..=40, "needs loss of unsynced pages; the store's own tests do that"),
     (42..=42, "the list of waiting decisions is private; the queue's lines 56 to 58 show its effect"),
-    (43..=44, "the sweeper works in hours; the core's own tests move its clock"),
-    (45..=62, "needs a coordinator cluster"),
+    (46..=62, "needs a coordinator cluster"),
     (63..=69, "needs several servers"),
     (70..=70, "http_core_80 and queue_50 drain a server"),
 ];

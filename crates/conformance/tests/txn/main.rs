@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod checklist;
+mod coordinator;
 mod crash;
 mod decide;
 mod expiry;
 mod lease;
 mod queue;
 mod race;
+mod retention;

@@ -14,5 +14,6 @@ pub(crate) mod namespace;
 pub(crate) mod queue;
 pub(crate) mod release;
 pub(crate) mod remove;
+pub(crate) mod tc;
 pub(crate) mod txn;
 pub(crate) mod update;
