@@ -24,6 +24,7 @@ mod owner;
 mod recovery;
 mod root;
 mod snapshot;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;

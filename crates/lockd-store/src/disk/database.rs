@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 use super::root::{self, Root};
 use super::snapshot::DiskSnapshot;
-use super::{fault, journal};
+use super::{fault, journal, witness};
 use crate::open::Durability;
 use crate::port::{Batch, Change, StoreError};
 
@@ -161,7 +161,17 @@ impl Database {
 
     /// Has everything that was written on disk when it returns, and makes commits wait for that long.
     pub(super) fn persist(&self) -> Result<(), StoreError> {
-        guarded("sync", self.root.path(), || self.database.persist(PersistMode::SyncAll))
+        guarded("sync", self.root.path(), || self.database.persist(PersistMode::SyncAll))?;
+        witness::synced_directory(&self.root.database());
+        Ok(())
+    }
+
+    /// Has everything written out as a table.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.records.read().as_ref().unwrap().rotate_memtable_and_wait().unwrap();
+        // As the thread of fjall did before.
+        witness::synced_directory(&self.root.database());
     }
 
     /// Has most of it on disk when it returns, and makes no commit wait.
@@ -178,7 +188,7 @@ impl Database {
 
     /// Waits for running reads, stops the threads of the database and notes how it was left.
     pub(super) fn close(self) -> Result<(), StoreError> {
-        let synced = guarded("close", self.root.path(), || self.database.persist(PersistMode::SyncAll));
+        let synced = self.persist();
         let records = self.records.write().take();
         drop(records);
         drop(self.database);

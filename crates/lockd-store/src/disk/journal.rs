@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::last_use::{LastUse, Logged};
-use super::{fault, root};
+use super::{fault, root, witness};
 use crate::port::StoreError;
 
 const START: u8 = 1;
@@ -114,9 +114,13 @@ impl Follower {
 pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
     let Some((_, path)) = list(directory)?.pop() else { return Ok(()) };
     match File::open(&path).and_then(|file| file.sync_data()) {
+        Ok(()) => {
+            witness::synced(&path);
+            Ok(())
+        }
         // Sealed, flushed and deleted meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(|error| fault::io("sync", &path, &error)),
+        Err(error) => Err(fault::io("sync", &path, &error)),
     }
 }
 
@@ -144,7 +148,9 @@ fn corrupt(path: &Path, offset: u64, detail: &str) -> StoreError {
 fn cut(path: &Path, len: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(len)?;
-    file.sync_all()
+    file.sync_all()?;
+    witness::synced(path);
+    Ok(())
 }
 
 /// How far a journal can be read.

@@ -135,4 +135,6 @@ impl Drop for Log {
 }
 
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod tests;

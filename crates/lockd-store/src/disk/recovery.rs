@@ -30,7 +30,9 @@ pub(super) fn recover(root: &Root, durability: Durability) -> Result<Recovered, 
     };
     journal::check(&directory, last_use)?;
     root.upgrade()?;
-    if chain.is_none() {
+    // Nor may the database change while the note promises what was there when it was closed. What was not synced stays so
+    // until the database has persisted it.
+    if matches!(last_use, LastUse::Closed { .. } | LastUse::Synced) {
         LastUse::opened(durability).write(root)?;
     }
     let database = Arc::new(Database::open(root, durability)?);

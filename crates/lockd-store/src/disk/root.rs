@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{database, fault};
+use super::{database, fault, witness};
 use crate::port::StoreError;
 
 /// The layout this version writes and reads: that with a commit log.
@@ -224,7 +224,10 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreE
         let mut file = File::create(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        witness::synced(&temporary);
+        fs::rename(&temporary, path)?;
+        witness::renamed(path);
+        Ok(())
     };
     write().map_err(|error| fault::io("write", path, &error))?;
     path.parent().map_or(Ok(()), sync_directory)
@@ -234,7 +237,9 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreE
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
-        .map_err(|error| fault::io("sync the directory", path, &error))
+        .map_err(|error| fault::io("sync the directory", path, &error))?;
+    witness::synced_directory(path);
+    Ok(())
 }
 
 pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {

@@ -104,3 +104,13 @@ impl Checkpointer {
         Ok(())
     }
 }
+
+impl Drop for Checkpointer {
+    /// However the thread ends, nobody may wait for it any more.
+    fn drop(&mut self) {
+        self.pool.fail(StoreError::Io(format!(
+            "the thread that frees segments of {} has ended",
+            self.pool.directory().display()
+        )));
+    }
+}

@@ -127,6 +127,11 @@ impl Pool {
         self.state.lock().task()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
+        !self.state.lock().ready.is_empty()
+    }
+
     /// Adds a new segment.
     pub(super) fn add(&self, segment: Segment) {
         let mut state = self.state.lock();
@@ -149,7 +154,7 @@ impl Pool {
 
     /// Nothing will be freed any more.
     pub(super) fn fail(&self, error: StoreError) {
-        self.state.lock().failure = Some(error);
+        self.state.lock().failure.get_or_insert(error);
         self.ready.notify_one();
     }
 }

@@ -36,6 +36,8 @@ struct Link {
     next: u64,
     /// Where that would be.
     end: usize,
+    /// Where the last begins.
+    last: usize,
 }
 
 impl Chain {
@@ -76,7 +78,7 @@ impl Chain {
                 return Err(missing(expected, end, path, offset, seq));
             }
         }
-        Ok(Self { log: note.id, links, records: expected - note.from })
+        Ok(Self { log: note.id, links, records: expected.wrapping_sub(note.from) })
     }
 
     /// Hands all changes on, in their order, in groups.
@@ -86,6 +88,13 @@ impl Chain {
     ) -> Result<(), StoreError> {
         if self.records > 0 {
             tracing::info!(records = self.records, "replaying the commit log");
+        }
+        // The last owner may have died before it had synced the last record, which is then in the cache of the operating
+        // system only. The database must not get ahead of the log: after a power cut now, a shorter log would be replayed
+        // over what the database had kept of this record. Written once more, because a failed sync leaves it marked as
+        // clean.
+        if let Some(link) = self.links.last() {
+            segment::write_again(&link.path, link.last..link.end)?;
         }
         for link in &self.links {
             let bytes = Bytes::from(read(&link.path)?);
@@ -124,11 +133,11 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// The records at the beginning of a segment, if there are any.
 fn link(path: PathBuf, bytes: &[u8], log: u64) -> Option<Link> {
     let first = record::at(bytes, 0, log)?;
-    let mut link = Link { path, first: first.seq, next: first.seq + 1, end: first.end };
+    let mut link = Link { path, first: first.seq, next: first.seq.wrapping_add(1), end: first.end, last: 0 };
     while let Some(found) = record::at(bytes, link.end, log)
         && found.seq == link.next
     {
-        (link.next, link.end) = (found.seq + 1, found.end);
+        (link.next, link.end, link.last) = (found.seq.wrapping_add(1), found.end, link.end);
     }
     Some(link)
 }

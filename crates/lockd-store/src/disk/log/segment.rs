@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::{fault, root};
+use super::super::{fault, root, witness};
 use crate::port::StoreError;
 
 /// What a segment holds. The first is small, so that creating a store is quick.
@@ -34,14 +35,18 @@ impl Segment {
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         let written = self.file.write_all_at(bytes, offset);
         written.map_err(|error| fault::io("write to", &self.path, &error))?;
+        witness::wrote(&self.path);
         self.len = self.len.max(offset + bytes.len() as u64);
-        sync(&self.file).map_err(|error| fault::io("sync", &self.path, &error))
+        sync(&self.file).map_err(|error| fault::io("sync", &self.path, &error))?;
+        witness::synced(&self.path);
+        Ok(())
     }
 
     /// Makes it as large as before a large record came.
     pub(super) fn trim(&mut self) -> Result<(), StoreError> {
         if self.len > self.capacity {
             self.file.set_len(self.capacity).map_err(|error| fault::io("shorten", &self.path, &error))?;
+            witness::wrote(&self.path);
             self.len = self.capacity;
         }
         Ok(())
@@ -50,19 +55,21 @@ impl Segment {
     /// Creates segment `number`: writes all of it, so that the file system has nothing left to do but to overwrite, and
     /// syncs it before it gets its name.
     pub(super) fn create(directory: &Path, number: usize) -> Result<Self, StoreError> {
-        let capacity = if number == 0 { FIRST } else { CAPACITY };
+        let capacity = usual_capacity(number);
         let path = path(directory, number);
         let temporary = path.with_extension(CREATING);
         let create = || {
             let mut options = OpenOptions::new();
             let file =
                 options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            let zeros = vec![0; 1 << 20];
+            let zeros = vec![0; capacity.min(1 << 20) as usize];
             for offset in (0..capacity).step_by(zeros.len()) {
                 file.write_all_at(&zeros, offset)?;
             }
             file.sync_all()?;
+            witness::synced(&temporary);
             fs::rename(&temporary, &path)?;
+            witness::renamed(&path);
             Ok(file)
         };
         let file = create().map_err(|error: io::Error| {
@@ -78,10 +85,34 @@ impl Segment {
         let failed = |error: io::Error| fault::io("open", &path, &error);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
-        let capacity = len.min(if number == 0 { FIRST } else { CAPACITY });
+        let capacity = len.min(usual_capacity(number));
         // Not shortened: until there is a new note, a start could need what is in it.
         Ok(Self { path, file, capacity, len })
     }
+}
+
+#[cfg(not(test))]
+fn usual_capacity(number: usize) -> u64 {
+    if number == 0 { FIRST } else { CAPACITY }
+}
+
+#[cfg(test)]
+fn usual_capacity(number: usize) -> u64 {
+    let shift = SMALLER.get();
+    (if number == 0 { FIRST } else { CAPACITY }) >> shift
+}
+
+/// Writes once more what is in a part of a segment, and syncs it.
+pub(super) fn write_again(path: &Path, part: Range<usize>) -> Result<(), StoreError> {
+    let failed = |error: io::Error| fault::io("write again the end of", path, &error);
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+    let mut bytes = vec![0; part.len()];
+    file.read_exact_at(&mut bytes, part.start as u64).map_err(failed)?;
+    file.write_all_at(&bytes, part.start as u64).map_err(failed)?;
+    witness::wrote(path);
+    sync(&file).map_err(failed)?;
+    witness::synced(path);
+    Ok(())
 }
 
 pub(super) fn path(directory: &Path, number: usize) -> PathBuf {
@@ -110,6 +141,8 @@ pub(super) fn prepare(directory: &Path) -> Result<Vec<Segment>, StoreError> {
     if segments.is_empty() {
         segments.push(Segment::create(directory, 0)?);
     }
+    // What is here may have been created by somebody who died before this.
+    root::sync_directory(directory)?;
     Ok(segments)
 }
 
@@ -130,4 +163,6 @@ fn sync(file: &File) -> io::Result<()> {
 thread_local! {
     /// Whether the syncs of this thread fail.
     pub(super) static FAILING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// By how many powers of two the segments that this thread creates and opens are smaller.
+    pub(super) static SMALLER: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
