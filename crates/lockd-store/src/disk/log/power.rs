@@ -102,7 +102,9 @@ impl Disk {
     /// What the disk might have after a power cut.
     fn copy(&self, target: &Path, dice: &mut Dice) {
         copy_rest(&self.root, target);
-        fs::create_dir_all(target.join("log")).unwrap();
+        if self.root.join("log").is_dir() {
+            fs::create_dir_all(target.join("log")).unwrap();
+        }
         let files = self.files();
         let names: BTreeSet<&PathBuf> = files.iter().chain(self.names.keys()).collect();
         // Everything, nothing, or some of it got there.
