@@ -243,7 +243,7 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    fn commit(&mut self, group: &[Batch]) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, group: &[Batch]) -> Result<(), StoreError> {
         group.iter().try_for_each(Database::check)?;
         if let Some(log) = &mut self.log {
             log.append(group)?;

@@ -12,7 +12,8 @@ mod silent {
 
 #[cfg(test)]
 mod telling {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
+    use std::panic::resume_unwind;
     use std::path::Path;
 
     /// A call that has returned.
@@ -29,7 +30,12 @@ mod telling {
 
     type Watch = Box<dyn FnMut(Step<'_>)>;
 
+    /// What a kill at some step unwinds with.
+    pub(in crate::disk) struct Killed;
+
     thread_local! {
+        /// Whether this thread dies after the next step.
+        pub(in crate::disk) static KILL: Cell<bool> = const { Cell::new(false) };
         /// Whoever watches this thread.
         pub(in crate::disk) static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
     }
@@ -40,6 +46,9 @@ mod telling {
         if let Some(mut watch) = watch {
             watch(step);
             WATCH.set(Some(watch));
+            if KILL.take() {
+                resume_unwind(Box::new(Killed));
+            }
         }
     }
 

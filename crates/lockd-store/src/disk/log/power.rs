@@ -9,17 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use tempfile::TempDir;
 
+use super::super::committer::Pen;
 use super::super::database::Database;
 use super::super::recovery::{Recovered, recover};
 use super::super::root::Root;
-use super::super::witness::{Step, WATCH};
-use super::{Checkpointer, Log, segment};
+use super::super::witness::{KILL, Killed, Step, WATCH};
+use super::{Checkpointer, encoded_len, segment};
 use crate::open::Durability;
 use crate::port::{Batch, Direction, Snapshot};
 
@@ -184,6 +187,8 @@ struct Witness {
     images: TempDir,
     /// Every which step, on average.
     every: u64,
+    /// After every which step the owner is killed.
+    kill: u64,
     looked: Rc<RefCell<u64>>,
     seed: u64,
 }
@@ -191,6 +196,7 @@ struct Witness {
 impl Witness {
     fn see(&mut self, step: Step<'_>) {
         self.disk.note(step);
+        KILL.set(self.dice.roll(self.kill) == 0);
         if self.dice.roll(self.every) == 0 {
             self.cut(&format!("{step:?}"));
         }
@@ -234,14 +240,15 @@ struct History {
 }
 
 impl History {
-    fn open(&self) -> (Arc<Database>, Log, Checkpointer) {
+    fn open(&self) -> (Pen, Checkpointer) {
         let Recovered { database, log } = recover(&self.root, Durability::Fsync).unwrap();
         let found = all(&database);
         let mut truth = self.truth.borrow_mut();
         assert!(truth.allows(&found), "after a kill: not what was acknowledged");
         *truth = Truth { acknowledged: found, unfinished: None };
         let (log, checkpointer) = log.unwrap();
-        (database, log, checkpointer)
+        let (dead, _) = sync_channel(1);
+        (Pen { log: Some(log), database, dead, limit: usize::MAX }, checkpointer)
     }
 
     /// A few batches, and what there is when they are done.
@@ -269,23 +276,30 @@ impl History {
         (group, after)
     }
 
-    /// The life of an owner, up to its sudden or orderly end.
+    /// The life of an owner, up to its orderly end or a kill anywhere.
     fn own(&mut self) {
-        let (database, mut log, mut checkpointer) = self.open();
+        if let Err(reason) = catch_unwind(AssertUnwindSafe(|| self.live()))
+            && !reason.is::<Killed>()
+        {
+            resume_unwind(reason);
+        }
+    }
+
+    fn live(&mut self) {
+        let (mut pen, mut checkpointer) = self.open();
         for _ in 0..self.dice.roll(60) {
             let (group, after) = self.group();
-            // Room first, as the background thread would see to.
+            let log = pen.log.as_ref().unwrap();
             let pool = log.pool();
             while self.dice.roll(4) != 0
                 && let Some(task) = pool.task()
             {
                 checkpointer.perform(task).unwrap();
             }
-            let needed = group.iter().flat_map(|batch| &batch.changes).map(super::encoded_len).sum::<usize>();
-            let full = |log: &Log| {
-                log.offset > 0 && log.offset + needed as u64 + 48 > log.current.as_ref().unwrap().capacity()
-            };
-            while full(&log) && !pool.is_ready() {
+            // Nobody else would make room while this thread waits for it.
+            let len = group.iter().flat_map(|batch| &batch.changes).map(encoded_len).sum::<usize>() as u64;
+            let full = log.offset > 0 && log.offset + len + 48 > log.current.as_ref().unwrap().capacity();
+            while full && !pool.is_ready() {
                 pool.foresee();
                 checkpointer.perform(pool.task().unwrap()).unwrap();
             }
@@ -293,26 +307,23 @@ impl History {
             if self.dice.roll(60) == 0 {
                 // Dies between the write and its sync.
                 segment::FAILING.set(true);
-                let failed = log.append(&group);
+                let failed = catch_unwind(AssertUnwindSafe(|| pen.commit(&group)));
                 segment::FAILING.set(false);
-                failed.unwrap_err();
+                assert!(!failed.is_ok_and(|result| result.is_ok()));
                 return;
             }
-            log.append(&group).unwrap();
-            if self.dice.roll(60) == 0 {
-                return;
-            }
-            database.commit(&group).unwrap();
+            pen.commit(&group).unwrap();
             *self.truth.borrow_mut() = Truth { acknowledged: after, unfinished: None };
             match self.dice.roll(60) {
-                0..8 => database.check_health().unwrap(),
-                8 => database.sync_journal().unwrap(),
-                9 => database.flush(),
+                0..8 => pen.database.check_health().unwrap(),
+                8 => pen.database.sync_journal().unwrap(),
+                9 => pen.database.flush(),
                 _ => {}
             }
         }
         if self.dice.roll(3) == 0 {
-            drop((log, checkpointer));
+            let database = Arc::clone(&pen.database);
+            drop((pen, checkpointer));
             Arc::try_unwrap(database).ok().unwrap().close().unwrap();
         }
     }
@@ -335,6 +346,7 @@ fn run(seed: u64, owners: u64, every: u64) -> u64 {
         dice: Dice(seed ^ 0xdead),
         images: temporary().unwrap(),
         every,
+        kill: 150,
         looked: Rc::clone(&looked),
         seed,
     };
