@@ -1,6 +1,11 @@
 //! What the test of power cuts is told about what this code asks of the file system. Nothing in a program.
 
 #[cfg(not(test))]
+pub(super) use silent::*;
+#[cfg(test)]
+pub(super) use telling::*;
+
+#[cfg(not(test))]
 mod silent {
     use std::path::Path;
 
@@ -65,8 +70,3 @@ mod telling {
         tell(Step::SyncedDirectory(path));
     }
 }
-
-#[cfg(not(test))]
-pub(super) use silent::*;
-#[cfg(test)]
-pub(super) use telling::*;

@@ -357,8 +357,7 @@ fn run(seed: u64, owners: u64, every: u64) -> u64 {
     (0..owners).for_each(|_| history.own());
     WATCH.set(None);
     segment::SMALLER.set(0);
-    let looked = *looked.borrow();
-    looked
+    looked.take()
 }
 
 #[test]
