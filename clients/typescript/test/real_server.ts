@@ -1,10 +1,8 @@
 // Starts the real server, named by DFLOCKD_BIN, on a port of its own.
 import assert from "node:assert/strict";
-import { spawn, execFileSync, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 export class RealServer {
   readonly #process: ChildProcess;
@@ -54,18 +52,13 @@ export interface Certificate {
   keyPath: string;
 }
 
-/** A certificate for 127.0.0.1 and localhost that signs itself. */
-export function selfSigned(): Certificate {
-  const folder = mkdtempSync(join(tmpdir(), "dflockd-client-"));
-  const certPath = join(folder, "cert.pem");
-  const keyPath = join(folder, "key.pem");
-  execFileSync(
-    "openssl",
-    [
-      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost".split(" "),
-      ...["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", keyPath, "-out", certPath],
-    ],
-    { stdio: "pipe" },
-  );
-  return { certPath, keyPath };
+/**
+ * A certificate for 127.0.0.1 and localhost that signs itself, and its key. They were made once, with
+ * `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
+ * -addext subjectAltName=IP:127.0.0.1,DNS:localhost -addext basicConstraints=critical,CA:FALSE`, for these tests only.
+ */
+export function selfSigned(name: "server" | "foreign"): Certificate {
+  // The compiled tests lie beside the folder of their sources.
+  const path = (file: string): string => fileURLToPath(new URL(`../test/fixtures/${name}-${file}.pem`, import.meta.url));
+  return { certPath: path("cert"), keyPath: path("key") };
 }

@@ -48,7 +48,7 @@ fn line(stream: &mut Secure) -> String {
 
 #[test]
 fn both_versions_speak_the_protocol_while_others_stand_still() {
-    let daemon = start(&["--auth-token", "t"]);
+    let mut daemon = start(&["--auth-token", "t"]);
     // One says nothing, one says garbage; neither is told anything, neither holds up the others.
     let _silent = daemon.connect();
     let mut plain = daemon.connect();
@@ -66,10 +66,12 @@ fn both_versions_speak_the_protocol_while_others_stand_still() {
         stream.read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());
     }
+    daemon.pass(110);
     assert_eq!(plain.rest(), "");
     let mut wrong = connect(&daemon, &rustls::version::TLS13);
     wrong.write_all(b"auth\n_\nbad\n").unwrap();
     assert_eq!(line(&mut wrong), "error_auth");
+    daemon.pass(110);
     assert_eq!(line(&mut wrong), "");
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::fault::Fault;
-use crate::host::Host;
 use crate::load::Plan;
-use crate::report::{Output, RunReport, spread};
 use crate::session::{Subject, block_on, durability, etcd_run, lock_run};
 use crate::settings::Settings;
-use crate::statistics::median;
 use crate::workload::read::Read;
+use bench_kit::host::Host;
+use bench_kit::report::{Output, RunReport, spread};
+use bench_kit::statistics::median;
 
 #[derive(Debug, Serialize)]
 struct Rounds {
@@ -33,7 +33,7 @@ struct Comparison {
 
 /// Lock cycles a second: lockd divided by etcd.
 pub(crate) fn with_etcd(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let mut comparisons = Vec::new();
     let mut summary = Vec::new();
@@ -66,7 +66,7 @@ pub(crate) fn with_etcd(settings: &Settings, output: &Output) -> Result<bool, Fa
 
 /// Server processor time a request: a public read divided by an empty answer, on one server.
 pub(crate) fn reads_with_empty_answers(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let subject = Subject::lockd(settings)?;
     if subject.process.is_none() {

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Unexpected { call: &'static str, detail: String },
     #[error("gRPC call failed: {0}")]
     Grpc(String),
+    #[error(transparent)]
+    Unmeasurable(#[from] bench_kit::Unmeasurable),
     #[error("{0}")]
     Setup(String),
 }

@@ -14,14 +14,15 @@ use crate::calls::{Caller, Document, Waiting, public_read_request};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::host::Host;
-use crate::load::nanos_between;
-use crate::pacer::Pacer;
 use crate::process::{RunDirectory, ServerProcess};
-use crate::report::{Disturbance, Output, Reading};
 use crate::session::{durability, start_lockd};
 use crate::settings::{Settings, Store};
-use crate::statistics::{Figures, Latencies};
+use bench_kit::clocks::Reading;
+use bench_kit::host::Host;
+use bench_kit::measured::nanos_between;
+use bench_kit::pacer::Pacer;
+use bench_kit::report::{Disturbance, Output};
+use bench_kit::statistics::{Figures, Latencies};
 
 const WARM_LEASES: usize = 2000;
 const READS_PER_SECOND: f64 = 1000.0;
@@ -72,7 +73,7 @@ struct Probe {
 }
 
 pub(crate) fn measure(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let mut valid = true;
     let mut results = Vec::new();
@@ -175,9 +176,9 @@ fn one_run(settings: &Settings, directory: &Path, output: &Output) -> Result<Hel
     std::thread::sleep((deadline - margin).saturating_duration_since(now));
     let endpoint = server.endpoint.clone();
     let probe = |span: Duration| {
-        let before = Reading::take(Some(&server))?;
+        let before = Reading::take(Some(server.id()))?;
         let mut seen = local.block_on(&runtime, probe(&endpoint, settings.payload_bytes, span))?;
-        seen.disturbance = Disturbance::of(&Reading::take(Some(&server))?.since(before));
+        seen.disturbance = Disturbance::of(&Reading::take(Some(server.id()))?.since(before));
         Ok::<_, Fault>(seen)
     };
     let before = probe(BASELINE)?;

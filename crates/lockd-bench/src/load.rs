@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use bench_kit::measured::{Measured, nanos_between};
+use bench_kit::pacer::Pacer;
+
 use crate::fault::Fault;
-use crate::pacer::Pacer;
-use crate::statistics::Latencies;
 
 /// Something a client does again and again.
 pub(crate) trait Workload: Send + Sync + 'static {
@@ -82,72 +83,6 @@ impl OperationLog {
             *slot = Some(nanos);
         }
         self.at = phase + 1;
-    }
-}
-
-pub(crate) fn nanos_between(from: Instant, to: Instant) -> u64 {
-    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// What the measured window gave.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) phases: Vec<Latencies>,
-    pub(crate) total: Latencies,
-    pub(crate) requests: u64,
-    pub(crate) elapsed: Duration,
-    /// How late the generator itself was in sending at its scheduled times (fixed rate only).
-    pub(crate) lateness: Latencies,
-    /// Scheduled operations that were never sent because the clients were still busy (fixed rate only).
-    pub(crate) unsent: u64,
-    pub(crate) first_error: Option<String>,
-}
-
-impl Measured {
-    fn empty(phases: usize) -> Result<Measured, Fault> {
-        Ok(Measured {
-            phases: (0..phases).map(|_| Latencies::new()).collect::<Result<_, _>>()?,
-            total: Latencies::new()?,
-            requests: 0,
-            elapsed: Duration::ZERO,
-            lateness: Latencies::new()?,
-            unsent: 0,
-            first_error: None,
-        })
-    }
-
-    fn merge(&mut self, other: Measured) {
-        for (mine, theirs) in self.phases.iter_mut().zip(&other.phases) {
-            mine.merge(theirs);
-        }
-        self.total.merge(&other.total);
-        self.requests += other.requests;
-        self.elapsed = self.elapsed.max(other.elapsed);
-        self.lateness.merge(&other.lateness);
-        self.unsent += other.unsent;
-        self.first_error = self.first_error.take().or(other.first_error);
-    }
-
-    fn finish_operation(&mut self, log: &OperationLog, begun: Instant, since: Instant) {
-        let now = Instant::now();
-        for (latencies, nanos) in self.phases.iter_mut().zip(&log.nanos) {
-            if let Some(nanos) = nanos {
-                latencies.record(*nanos);
-            }
-        }
-        self.total.record(nanos_between(begun, now));
-        self.requests += log.requests;
-        self.elapsed = self.elapsed.max(now.saturating_duration_since(since));
-    }
-
-    fn count_error(&mut self, phase: usize, fault: &Fault) {
-        self.total.errors += 1;
-        if let Some(latencies) = self.phases.get_mut(phase) {
-            latencies.errors += 1;
-        }
-        if self.first_error.is_none() {
-            self.first_error = Some(fault.to_string());
-        }
     }
 }
 
@@ -406,7 +341,7 @@ async fn settle(
     match outcome {
         Ok(()) if counts => {
             if let Some(since) = control.measuring_since.get() {
-                measured.borrow_mut().finish_operation(log, begun, *since);
+                measured.borrow_mut().finish_operation(&log.nanos, log.requests, begun, *since);
             }
         }
         Ok(()) => {}
@@ -448,7 +383,7 @@ mod tests {
         }
 
         async fn join(&self, _: usize) -> Result<Pacer, Fault> {
-            Pacer::new()
+            Ok(Pacer::new()?)
         }
 
         async fn operate(&self, pacer: &mut Pacer, log: &mut OperationLog) -> Result<(), Fault> {

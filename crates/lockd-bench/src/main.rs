@@ -7,21 +7,18 @@ mod endpoint;
 mod etcd;
 mod fault;
 mod held_leases;
-mod host;
 mod load;
-mod pacer;
 mod process;
-mod report;
 mod session;
 mod settings;
-mod statistics;
 mod workload;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use bench_kit::report::Output;
 use fault::Fault;
-use report::Output;
+
 use settings::{HELP, Settings, Task};
 
 fn main() -> ExitCode {

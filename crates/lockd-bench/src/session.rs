@@ -11,15 +11,16 @@ use crate::endpoint::Endpoint;
 use crate::etcd;
 use crate::etcd::cycle::EtcdCycle;
 use crate::fault::Fault;
-use crate::host::Host;
 use crate::load::{Plan, Workload, drive};
 use crate::process::{RunDirectory, ServerProcess, free_port};
-use crate::report::{Output, Reading, RunReport, median_run, spread};
 use crate::settings::{Settings, Store, Task};
 use crate::workload::handover::{Handover, Release};
 use crate::workload::keepalive::Keepalive;
 use crate::workload::lock::LockCycle;
 use crate::workload::read::Read;
+use bench_kit::clocks::Reading;
+use bench_kit::host::Host;
+use bench_kit::report::{Output, RunReport, median_run, spread};
 
 /// A server to measure: started for the purpose, or given.
 #[derive(Debug)]
@@ -56,7 +57,9 @@ impl Subject {
 
     pub(crate) fn measure<W: Workload>(&self, plan: &Plan, workload: &Arc<W>) -> Result<RunReport, Fault> {
         let mut readings = Vec::with_capacity(2);
-        let measured = drive(plan, workload, || readings.push(Reading::take(self.process.as_ref())))?;
+        let measured = drive(plan, workload, || {
+            readings.push(Reading::take(self.process.as_ref().map(ServerProcess::id)))
+        })?;
         let mut readings = readings.into_iter();
         let spent = match (readings.next(), readings.next()) {
             (Some(before), Some(after)) => Some(after?.since(before?)),
@@ -151,7 +154,7 @@ struct Runs {
 
 /// Repeats a single workload. True when all runs were valid.
 pub(crate) fn repeat(settings: &Settings, output: &Output) -> Result<bool, Fault> {
-    let host = Host::describe(&settings.root, durability(settings));
+    let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let mut runs = Vec::new();
     for run in 0..settings.runs {

@@ -1,5 +1,6 @@
 //! The answer to a call: its status, its headers, and its body as a whole or as it arrives.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
@@ -102,10 +104,21 @@ impl Answer {
 impl AnswerBody {
     /// The next piece, which is not empty; `None` at the end. Dropping the future loses nothing.
     pub async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|context| self.poll_piece(context)).await
+    }
+
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         match &mut self.0 {
-            Content::Whole(bytes) if bytes.is_empty() => Ok(None),
-            Content::Whole(bytes) => Ok(Some(std::mem::take(bytes))),
-            Content::Stream(stream) => stream.piece().await,
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(Ok(None)),
+            Content::Whole(bytes) => Poll::Ready(Ok(Some(std::mem::take(bytes)))),
+            Content::Stream(stream) => stream.poll_piece(context),
+        }
+    }
+
+    /// How long the server may be silent from now on; `None` for as long as the connection lives.
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+        if let Content::Stream(stream) = &mut self.0 {
+            stream.set_patience(patience);
         }
     }
 

@@ -70,6 +70,11 @@ pub struct Call {
     pub(crate) patience: Patience,
     /// How long it may take to get a connection, and to read more of an answer that has begun, if not as long as usual.
     pub(crate) short_patience: Option<Duration>,
+    /// A connection that may have gone stale is good enough although the call does not bear repetition: it is used much, and a
+    /// stale connection is noticed before it is sent nearly always.
+    pub(crate) reuses_connections: bool,
+    /// `cas_mismatch` is an answer, not a reason to try again.
+    pub(crate) conflicts_are_final: bool,
 }
 
 impl Call {
@@ -86,6 +91,8 @@ impl Call {
             retry: None,
             patience: Patience::Usual,
             short_patience: None,
+            reuses_connections: false,
+            conflicts_are_final: false,
         }
     }
 

@@ -150,7 +150,8 @@ impl Courier {
         refusal.maybe_applied = course.maybe_applied;
         course.hint = course.hint.max(refusal.retry_after);
         let again = may_repeat(call, course);
-        let next = match is_retryable(&refusal) {
+        let is_final = call.conflicts_are_final && refusal.status == 409;
+        let next = match is_retryable(&refusal) && !is_final {
             true if again && is_passive => Next::Elsewhere,
             true if again => Next::Later,
             _ => Next::Fail,

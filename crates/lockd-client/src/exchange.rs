@@ -54,7 +54,8 @@ impl Server {
             Patience::AtMost(patience) => Some(patience),
             Patience::Forever => None,
         };
-        let may_be_stale = call.repeat == Repeat::Freely && !call.payload.is_reader();
+        let may_be_stale =
+            (call.reuses_connections || call.repeat == Repeat::Freely) && !call.payload.is_reader();
         let mut connection = match may_be_stale {
             true => self.connection(patience).await?,
             false => self.fresh(patience).await?,

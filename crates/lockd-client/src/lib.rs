@@ -89,12 +89,14 @@ mod client;
 mod connection;
 mod correlation;
 mod courier;
+mod decision;
 mod endpoint;
 mod error;
 mod exchange;
 mod lease;
 mod namespace;
 mod options;
+mod queue;
 mod retry;
 mod session;
 mod stream;
@@ -111,12 +113,18 @@ pub use body::Body;
 pub use builder::{Attempt, ClientBuilder};
 pub use call::{Call, Repeat};
 pub use client::Client;
+pub use decision::{Decision, Participant};
 pub use endpoint::{DEFAULT_PORT, Endpoint};
 pub use error::{Cause, Error, Loss, Refusal, Result, Unreachable};
 pub use lease::{Lease, TxnId};
 pub use lockd_wire::ErrorCode;
 pub use namespace::{NamespaceChange, NamespaceSettings};
 pub use options::{AcquireOptions, AttachOptions, UpdateOptions, Wait};
+pub use queue::{
+    Consumer, ConsumerFailure, DeadLetter, DeadLetterPage, DeadLetterPayload, Delivery, DequeueOptions,
+    EnqueueOptions, Enqueued, Message, MessageLease, Nack, Payload, Queue, QueueEvent, QueueStats, Settle,
+    Subscription, Watch, WorkflowState,
+};
 pub use retry::RetryPolicy;
 pub use session::LeaseSession;
 pub use stream::{AttachmentStream, StateStream};

@@ -284,6 +284,12 @@ impl LeaseSession {
         self.vigil.loss_error(loss)
     }
 
+    /// Somebody else has decided what becomes of it.
+    pub(crate) fn forget(&mut self) {
+        self.stop_watching();
+        self.on_drop = None;
+    }
+
     /// Ends the watch over the lease.
     fn stop_watching(&mut self) {
         if let Some(watch) = self.watch.take() {

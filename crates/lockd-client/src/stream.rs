@@ -27,7 +27,8 @@ pub(crate) struct ByteStream {
     connection: Option<Connection>,
     pool: Arc<Pool>,
     progress: Arc<Progress>,
-    patience: Duration,
+    /// How long the server may be silent, if not for ever.
+    patience: Option<Duration>,
     alarm: Pin<Box<Sleep>>,
     /// The alarm is set, because we wait for the server and not for our reader.
     waiting: bool,
@@ -48,10 +49,15 @@ impl ByteStream {
             connection: Some(connection),
             pool,
             progress,
-            patience,
+            patience: Some(patience),
             alarm,
             waiting: false,
         }
+    }
+
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
+        self.waiting = false;
     }
 
     pub(crate) async fn piece(&mut self) -> io::Result<Option<Bytes>> {
@@ -71,7 +77,7 @@ impl ByteStream {
     }
 
     /// The next piece, which is not empty; `None` at the end.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         if !self.piece.is_empty() {
             return Poll::Ready(Ok(Some(std::mem::take(&mut self.piece))));
         }
@@ -98,12 +104,13 @@ impl ByteStream {
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {
+                    let Some(patience) = self.patience else { return Poll::Pending };
                     if !std::mem::replace(&mut self.waiting, true) {
-                        self.alarm.as_mut().reset(Instant::now() + self.patience);
+                        self.alarm.as_mut().reset(Instant::now() + patience);
                     }
                     ready!(self.alarm.as_mut().poll(context));
                     self.connection = None;
-                    let why = format!("the answer stood still for {:?}", self.patience);
+                    let why = format!("the answer stood still for {patience:?}");
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
@@ -15,10 +15,13 @@ use crate::client::Client;
 use crate::error::{Error, Loss, Result};
 use crate::lease::Lease;
 use crate::options::rounded_up;
+use crate::queue::Held;
 use crate::retry::RetryPolicy;
 
 /// Servers give holders eight seconds to finish when they end; to hear of it in time, ask more often.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
+/// Consumers have nothing to finish when a server ends, and every extension is written to disk.
+const LONGEST_INTERVAL_OF_MESSAGES: Duration = Duration::from_secs(30);
 /// After a keepalive that failed for no reason of the lease.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -98,10 +101,14 @@ impl Draining {
 pub(crate) struct Vigil {
     pub(crate) client: Client,
     pub(crate) lease: Lease,
+    /// What else makes the lease that of a message.
+    pub(crate) held: Option<Held>,
     ttl: Duration,
     /// Until when the lease certainly lives; `None` while nobody knows.
     deadline: Mutex<Option<Instant>>,
     expires_at_unix: Mutex<i64>,
+    /// The deadline is another one.
+    moved: Notify,
     loss: watch::Sender<Option<Loss>>,
     /// The server that answered this session last.
     home: Arc<AtomicUsize>,
@@ -115,15 +122,39 @@ impl Vigil {
         deadline: Option<Instant>,
         home: usize,
     ) -> Arc<Vigil> {
-        Arc::new(Vigil {
+        Arc::new(Vigil::of(client, lease, ttl, deadline, home, None))
+    }
+
+    pub(crate) fn of_message(
+        client: Client,
+        lease: Lease,
+        ttl: Duration,
+        deadline: Option<Instant>,
+        home: usize,
+        held: Held,
+    ) -> Arc<Vigil> {
+        Arc::new(Vigil::of(client, lease, ttl, deadline, home, Some(held)))
+    }
+
+    fn of(
+        client: Client,
+        lease: Lease,
+        ttl: Duration,
+        deadline: Option<Instant>,
+        home: usize,
+        held: Option<Held>,
+    ) -> Vigil {
+        Vigil {
+            held,
             client,
             ttl,
             deadline: Mutex::new(deadline),
             expires_at_unix: Mutex::new(lease.expires_at_unix),
             lease,
+            moved: Notify::new(),
             loss: watch::Sender::new(None),
             home: Arc::new(AtomicUsize::new(home)),
-        })
+        }
     }
 
     pub(crate) fn ttl(&self) -> Duration {
@@ -191,7 +222,9 @@ impl Vigil {
                 }
                 Ok(answer)
             }
-            Err(Error::Refused(refusal)) if refusal.ends_lease() => {
+            Err(Error::Refused(refusal))
+                if refusal.ends_lease() || self.held.is_some() && refusal.ends_delivery() =>
+            {
                 self.lose(Loss::Refused(refusal.clone()));
                 Err(self.loss_error(Loss::Refused(refusal)))
             }
@@ -201,6 +234,19 @@ impl Vigil {
 
     /// Makes the lease live this long from now on.
     pub(crate) async fn renew(&self, ttl: Duration, retry: Option<RetryPolicy>) -> Result<Renewed> {
+        match &self.held {
+            Some(held) => self.extend(held, ttl, retry).await,
+            None => self.renew_key(ttl, retry).await,
+        }
+    }
+
+    pub(crate) fn lives_until(&self, deadline: Option<Instant>, expires_at_unix: i64) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        *self.expires_at_unix.lock().unwrap_or_else(PoisonError::into_inner) = expires_at_unix;
+        self.moved.notify_one();
+    }
+
+    pub(crate) async fn renew_key(&self, ttl: Duration, retry: Option<RetryPolicy>) -> Result<Renewed> {
         #[derive(Serialize)]
         struct Request<'a> {
             namespace: &'a str,
@@ -237,8 +283,7 @@ impl Vigil {
         };
         let granted: Granted = answer.json()?;
         let lives = granted_span(&answer, granted.expires_at_unix, seconds);
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = asked.checked_add(lives);
-        *self.expires_at_unix.lock().unwrap_or_else(PoisonError::into_inner) = granted.expires_at_unix;
+        self.lives_until(asked.checked_add(lives), granted.expires_at_unix);
         Ok(Renewed { expires_at_unix: granted.expires_at_unix })
     }
 
@@ -246,7 +291,8 @@ impl Vigil {
     pub(crate) fn keep(self: &Arc<Self>, first: Option<Instant>) -> JoinHandle<()> {
         let vigil = self.clone();
         tokio::spawn(async move {
-            let interval = (vigil.ttl / 3).min(LONGEST_INTERVAL);
+            let longest = if vigil.held.is_some() { LONGEST_INTERVAL_OF_MESSAGES } else { LONGEST_INTERVAL };
+            let interval = (vigil.ttl / 3).min(longest);
             let mut next = first;
             let lost = vigil.lost();
             loop {
@@ -256,6 +302,13 @@ impl Vigil {
                 tokio::select! {
                     biased;
                     _ = lost.wait() => return,
+                    () = vigil.moved.notified() => {
+                        // Somebody has made it end sooner: then it has to be renewed sooner.
+                        let now = Instant::now();
+                        let left = vigil.deadline().unwrap_or(far).saturating_duration_since(now);
+                        next = next.map(|next| next.min(now + left / 3));
+                        continue;
+                    }
                     () = sleep_until(wake) => {}
                 }
                 if vigil.check().is_err() {
@@ -289,7 +342,7 @@ pub(crate) fn granted_span(answer: &Answer, expires_at_unix: i64, wished: u64) -
 }
 
 /// Reads the fixed form of HTTP dates: `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn unix_seconds(date: &str) -> Option<i64> {
+pub(crate) fn unix_seconds(date: &str) -> Option<i64> {
     let mut words = date.strip_suffix(" GMT")?.split_once(", ")?.1.split(' ');
     let day: i64 = words.next()?.parse().ok()?;
     let month = words.next()?;

@@ -32,4 +32,13 @@ fn the_examples_work() {
     let report = run("report");
     assert!(report.starts_with("12000 bytes") && report.ends_with("\"all is well\"\n"), "{report}");
     assert_eq!(run("transfer"), "a has Some(95), b has Some(5)\n");
+    let worked = run("queue_worker");
+    let mut worked: Vec<&str> = worked.lines().collect();
+    assert_eq!(worked.pop(), Some("done"));
+    worked.sort_unstable();
+    let shipped = (1..=5).map(|number| format!("order {number} is shipped"));
+    let mut wanted: Vec<String> = shipped.chain(["order 3 has to wait".to_owned()]).collect();
+    wanted.sort();
+    assert_eq!(worked, wanted);
+    assert_eq!(run("workflow"), "Reserve\nPay\nShip\n");
 }

@@ -11,6 +11,7 @@ mod route;
 mod sample;
 mod scan;
 mod text;
+mod trace;
 mod verdict;
 
 pub use documents::{Document, Documents, DocumentsError, Wanted};

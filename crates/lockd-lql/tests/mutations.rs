@@ -53,3 +53,12 @@ proptest! {
         mutation::holds(&[b"/a++\n", input.as_slice()].concat());
     }
 }
+
+/// Inputs that fuzzing has found.
+#[test]
+fn found_before() {
+    // No object, and in a later block no JSON either: which error it is must not depend on the pieces.
+    let text = "x".repeat(150);
+    mutation::holds(format!("/a=1\n\"{text}\0\"").as_bytes());
+    mutation::holds(format!("/a++\n{{\"a\":\"{text}\",\"b\":nul}}").as_bytes());
+}

@@ -38,3 +38,10 @@ proptest! {
         selector::holds(&input);
     }
 }
+
+/// Inputs that fuzzing has found.
+#[test]
+fn found_before() {
+    // A value that begins as the operator does and ends in a backslash.
+    selector::holds(b"/===\\");
+}

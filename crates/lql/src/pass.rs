@@ -10,7 +10,7 @@ use lockd_lql::{
     mutation::{EditLimits, Editor, FileAccess, LocalFiles, Mutations, ParseOptions},
     path::Path,
     selector::Selector,
-    stream::{Document, Documents, Projector, Wanted},
+    stream::{Candidate, Document, Documents, DocumentsError, Matcher, Projector, Wanted},
 };
 
 use crate::{
@@ -27,11 +27,17 @@ const CHUNK: usize = 256 << 10;
 /// So much output is gathered before it is written, while more input is at hand.
 const GATHERED: usize = 64 << 10;
 
+/// Who judges the documents.
+enum Judge {
+    Picking(Documents),
+    /// What is only counted need not be held, however large it is.
+    Counting(Matcher),
+}
+
 pub(crate) struct Pass {
-    documents: Documents,
+    judge: Judge,
     output: Output,
     invert: bool,
-    count: bool,
     /// Progress may be shown.
     progress: bool,
     selected: u64,
@@ -41,7 +47,16 @@ pub(crate) struct Pass {
 impl Pass {
     pub(crate) fn new(invocation: &Invocation, surroundings: &Surroundings) -> Result<Pass, Failure> {
         let source = invocation.selector.as_str();
-        let explained = |error: lockd_lql::error::SelectorError| Failure::Selector(error.explain(source));
+        let explained = |error: lockd_lql::error::SelectorError| {
+            let mut text = error.explain(source);
+            // Who is used to other tools may have begun with the file.
+            if FilePath::new(source).exists() {
+                text.push_str(
+                    "\n  this is the name of a file; the selector comes first, '.' for every document",
+                );
+            }
+            Failure::Selector(text)
+        };
         let selector = if is_json(source) {
             Selector::from_json(source.as_bytes()).map_err(explained)?
         } else {
@@ -57,20 +72,24 @@ impl Pass {
             Color::Never => false,
         };
         let look = Look { pretty: invocation.pretty, color };
-        // What is counted need not be held.
         let wanted = match (invocation.all, invocation.invert) {
             (true, _) => Wanted::All,
             (false, true) => Wanted::Others,
             (false, false) => Wanted::Matching,
         };
+        let judge = if invocation.count {
+            Judge::Counting(Matcher::new(&condition))
+        } else {
+            Judge::Picking(Documents::new(&condition, wanted, invocation.max_document))
+        };
         Ok(Pass {
-            documents: Documents::new(&condition, wanted, invocation.max_document),
+            judge,
             output: Output::new(editor(invocation, surroundings)?, projector, look),
             invert: invocation.invert,
-            count: invocation.count,
-            // Output that scrolls by on the same terminal is progress enough.
+            // Output that scrolls by on the same terminal is progress enough, and who reads from a pipe may be showing it
+            // on the same terminal.
             progress: surroundings.stderr_is_terminal
-                && (!surroundings.stdout_is_terminal || invocation.count),
+                && (invocation.count || !surroundings.stdout_is_terminal && !surroundings.stdout_is_pipe),
             selected: 0,
             chunk: vec![0; CHUNK],
         })
@@ -100,7 +119,7 @@ impl Pass {
 
     /// Everything has been read.
     pub(crate) fn finish(&mut self, stdout: &mut dyn Write) -> Result<(), Failure> {
-        if self.count {
+        if let Judge::Counting(_) = self.judge {
             writeln!(stdout, "{}", self.selected).map_err(Failure::Write)?;
         }
         stdout.flush().map_err(Failure::Write)
@@ -115,7 +134,10 @@ impl Pass {
         stderr: &mut dyn Write,
     ) -> Result<(), Failure> {
         let mut progress = Progress::new(self.progress, total);
-        self.documents.reset();
+        match &mut self.judge {
+            Judge::Picking(documents) => documents.reset(),
+            Judge::Counting(matcher) => matcher.reset(),
+        }
         let mut result = Ok(());
         while result.is_ok() {
             let length = match input.read(&mut self.chunk) {
@@ -141,14 +163,27 @@ impl Pass {
 
     /// Takes the first bytes of the chunk; none mean that the stream has ended.
     fn chunk(&mut self, name: &str, length: usize, stdout: &mut dyn Write) -> Result<(), Failure> {
-        let Pass { documents, output, invert, count, selected, chunk, .. } = self;
+        let Pass { judge, output, invert, selected, chunk, .. } = self;
+        let bytes = chunk.get(..length).filter(|bytes| !bytes.is_empty());
+        let broken = |error: DocumentsError| Failure::Stream { source: name.to_owned(), error };
+        let documents = match judge {
+            Judge::Picking(documents) => documents,
+            Judge::Counting(matcher) => {
+                let sink = |candidate: Candidate| {
+                    *selected += u64::from(candidate.matched != *invert);
+                    true
+                };
+                let judged = match bytes {
+                    Some(bytes) => matcher.push(bytes, sink),
+                    None => matcher.finish(sink),
+                };
+                return judged.map_err(|error| broken(error.into()));
+            }
+        };
         let mut failure = None;
         let sink = |document: Document<'_>| {
             let is_selected = document.matched != *invert;
             *selected += u64::from(is_selected);
-            if *count {
-                return true;
-            }
             let written = match output.document(document.json, is_selected) {
                 Err(error) => {
                     let (source, start) = (name.to_owned(), document.start);
@@ -160,13 +195,13 @@ impl Pass {
             failure = written.err();
             failure.is_none()
         };
-        let pushed = match chunk.get(..length) {
-            Some(bytes) if length > 0 => documents.push(bytes, sink),
-            _ => documents.finish(sink),
+        let pushed = match bytes {
+            Some(bytes) => documents.push(bytes, sink),
+            None => documents.finish(sink),
         };
         match (failure, pushed) {
             (Some(failure), _) => Err(failure),
-            (None, Err(error)) => Err(Failure::Stream { source: name.to_owned(), error }),
+            (None, Err(error)) => Err(broken(error)),
             (None, Ok(())) => Ok(()),
         }
     }

@@ -36,7 +36,9 @@ impl Progress {
             self.next = elapsed + BETWEEN;
             self.shown = true;
             // If nobody can see it there is nothing to do about it.
-            let _ = write!(stderr, "\r\x1b[K{}", line(self.read, self.total, elapsed, selected));
+            // A terminal that is too narrow should cut the line and not break it: its first part would stay.
+            let line = line(self.read, self.total, elapsed, selected);
+            let _ = write!(stderr, "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             let _ = stderr.flush();
         }
     }
@@ -106,7 +108,7 @@ mod tests {
         progress.clear(&mut stderr);
         let text = String::from_utf8(stderr).unwrap();
         assert!(
-            text.starts_with("\r\x1b[K1.1 GB read, ") && text.ends_with("0 selected\r\x1b[K"),
+            text.starts_with("\r\x1b[K\x1b[?7l1.1 GB read, ") && text.ends_with("0 selected\x1b[?7h\r\x1b[K"),
             "{text:?}"
         );
     }

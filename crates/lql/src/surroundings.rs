@@ -13,6 +13,8 @@ pub struct Surroundings {
     /// How the command was called, for help and errors.
     pub name: &'static str,
     pub stdout_is_terminal: bool,
+    /// Another program reads what is printed, maybe to show it on the terminal.
+    pub stdout_is_pipe: bool,
     pub stderr_is_terminal: bool,
     /// Terminals are to be spared colours.
     pub no_color: bool,
@@ -30,6 +32,7 @@ impl Surroundings {
         Surroundings {
             name,
             stdout_is_terminal: io::stdout().is_terminal(),
+            stdout_is_pipe: is_pipe(&io::stdout()),
             stderr_is_terminal: io::stderr().is_terminal(),
             no_color: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
             home: set("HOME").map(PathBuf::from),
@@ -37,4 +40,16 @@ impl Surroundings {
             now: Instant(now),
         }
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(stdout: &io::Stdout) -> bool {
+    use std::os::{fd::AsFd, unix::fs::FileTypeExt};
+    let file = stdout.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &io::Stdout) -> bool {
+    false
 }

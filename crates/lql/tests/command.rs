@@ -166,6 +166,13 @@ fn mistakes_are_explained() {
         assert_eq!((ran.stdout.as_str(), ran.status), ("", 2), "{args:?}");
         assert!(ran.stderr.contains(message), "{args:?}: {}", ran.stderr);
     }
+    // What is not printed is not held.
+    let ran = lql(&["/a=x", "-c", "--max-document", "8"], "{\"a\":\"0123456789\"} {\"a\":\"x\"}");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.status), ("1\n", "", 0));
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("in.json"), "{}").unwrap();
+    let ran = lql_in(directory.path(), &["in.json"], "");
+    assert!(ran.stderr.contains("the name of a file; the selector comes first"), "{}", ran.stderr);
     let ran = lql(&["eq{f=/a,any=x}"], "");
     assert!(ran.stderr.ends_with('^') || ran.stderr.ends_with("^\n"), "{}", ran.stderr);
     let ran = lql(&["--bad"], "");

@@ -1,5 +1,7 @@
 //! Clients: small machines that do something plausible, or something wrong, with the leases they know of.
 
+mod worker;
+
 use bytes::Bytes;
 use lockd_core::RequestId;
 use lockd_core::op::{
@@ -11,6 +13,7 @@ use lockd_core::records::namespace::{FallbackEngine, PreferredEngine, QueryEngin
 use lockd_store::BlobId;
 use lockd_wire::{KeyId, LeaseId, Namespace, TxnId, Uid, Xid};
 
+pub use self::worker::{Market, Parcel};
 use crate::dice::Dice;
 use crate::model::{Value, digest_of};
 use crate::shape::Shape;
@@ -20,6 +23,9 @@ use crate::shape::Shape;
 pub struct Client {
     pub pending: Option<RequestId>,
     pub tickets: Vec<Ticket>,
+    parcels: Vec<Parcel>,
+    /// What was asked last and may be asked again, as if its answer had been lost.
+    last: Option<Op>,
 }
 
 /// A lease as its client remembers it.
@@ -45,6 +51,8 @@ pub struct Common {
     etags: Vec<Uid>,
     minted: u64,
     habits: Habits,
+    /// If there are queues in this world.
+    pub market: Option<Market>,
 }
 
 /// What clients of one world tend to do, in per cent.
@@ -86,6 +94,7 @@ impl Common {
             etags: Vec::new(),
             minted: 0,
             habits,
+            market: None,
         };
         for _ in 0..dice.between(1, 3) {
             let txn = TxnId(common.mint());
@@ -131,6 +140,9 @@ impl Common {
 
 impl Client {
     pub fn wish(&mut self, dice: &mut Dice, common: &mut Common) -> Option<Wish> {
+        if let Some(op) = self.trade(dice, common) {
+            return Some(Wish::Ask(op));
+        }
         if dice.percent(10) {
             return Some(Wish::ReadPublic(dice.pick(&common.keys)?.clone()));
         }
@@ -197,8 +209,8 @@ impl Client {
             Shape::Removed { staged: true, version } => self.learn(op, *version, None),
             Shape::Configured { etag, .. } => common.etags.push(*etag),
             Shape::Released(_) => self.forget(op),
-            Shape::Refused { .. } if dice.percent(50) => self.forget(op),
-            _ => {}
+            Shape::Refused { .. } if op.key().is_some() && dice.percent(50) => self.forget(op),
+            _ => self.hear_of_queues(dice, common, op, shape),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The simulated store: durable records, batches on their way, blobs. Nothing is lost before a crash, everything may be late.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use lockd_core::records::key::{self, KeyRecord, Lease, Place, Staged, StagedState};
-use lockd_core::records::{blob, content, held, namespace, txn};
+use lockd_core::records::ready::{self, Ready};
+use lockd_core::records::{blob, content, dead, held, mortal, namespace, txn};
+use lockd_core::{Input, Moment, SCAN_PAGE};
 use lockd_store::{Batch, BlobId, Change};
-use lockd_wire::KeyId;
+use lockd_wire::{KeyId, QueueId, TxnId};
 
 use crate::violation::{Checked, broken, promise};
 
@@ -28,14 +31,39 @@ pub struct Disk {
     pub loads: Vec<Load>,
 }
 
-/// A record that the core has asked for.
+/// What the core can ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    Key(KeyId),
+    Decision(TxnId),
+    Page { queue: QueueId, after: Option<ready::Place> },
+}
+
+impl Wanted {
+    /// Where the record is, if it is a single one.
+    fn storage_key(&self) -> Option<Bytes> {
+        match self {
+            Wanted::Key(key) => Some(key::storage_key(key)),
+            Wanted::Decision(txn) => Some(txn::Decided::storage_key(*txn)),
+            Wanted::Page { .. } => None,
+        }
+    }
+}
+
+/// Something that the core has asked for.
 #[derive(Debug)]
 pub struct Load {
-    pub key: KeyId,
+    pub wanted: Wanted,
     /// The record when it was asked for, to see that it cannot change before it is delivered.
     asked: Option<Bytes>,
-    /// The record as read, once the disk has read it.
-    pub read: Option<Option<Bytes>>,
+    /// What was read, once the disk has read it.
+    pub read: Option<Found>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Found {
+    Record(Option<Bytes>),
+    Page(Vec<Ready>),
 }
 
 impl Disk {
@@ -68,35 +96,60 @@ impl Disk {
         Ok(true)
     }
 
-    pub fn ask(&mut self, key: KeyId) -> Checked {
-        let storage_key = key::storage_key(&key);
-        promise(!self.loads.iter().any(|load| load.key == key), "a record is loaded once at a time", || {
-            key.to_string()
-        })?;
-        let under_way = self.queue.iter().find(|(_, batch)| changes(batch, &storage_key));
+    pub fn ask(&mut self, wanted: Wanted) -> Checked {
+        promise(
+            !self.loads.iter().any(|load| load.wanted == wanted),
+            "a record is loaded once at a time",
+            || format!("{wanted:?}"),
+        )?;
+        let storage_key = wanted.storage_key();
+        let under_way = storage_key
+            .as_ref()
+            .and_then(|storage_key| self.queue.iter().find(|(_, batch)| changes(batch, storage_key)));
         promise(under_way.is_none(), "the core never loads a record that it is still writing", || {
-            format!("{key}, batch {:?}", under_way.map(|(seq, _)| seq))
+            format!("{wanted:?}, batch {:?}", under_way.map(|(seq, _)| seq))
         })?;
-        let asked = self.durable.get(&storage_key).cloned();
-        self.loads.push(Load { key, asked, read: None });
+        let asked = storage_key.and_then(|storage_key| self.durable.get(&storage_key).cloned());
+        self.loads.push(Load { wanted, asked, read: None });
         Ok(())
     }
 
-    pub fn read(&mut self, place: usize) {
-        if let Some(load) = self.loads.get_mut(place) {
-            load.read = Some(self.durable.get(&key::storage_key(&load.key)).cloned());
-        }
+    /// How many key records are on their way.
+    pub fn loading_keys(&self) -> usize {
+        self.loads.iter().filter(|load| matches!(load.wanted, Wanted::Key(_))).count()
     }
 
-    /// Takes a load that has been read.
-    pub fn deliver(&mut self, place: usize) -> Checked<(KeyId, Option<Bytes>)> {
+    pub fn read(&mut self, place: usize) -> Checked {
+        if let Some(load) = self.loads.get_mut(place) {
+            load.read = Some(look(&self.durable, &load.wanted)?);
+        }
+        Ok(())
+    }
+
+    /// Takes a load that has been read, as the core gets it.
+    pub fn deliver(&mut self, place: usize) -> Checked<Input> {
         let load = self.loads.remove(place);
-        let now = self.durable.get(&key::storage_key(&load.key)).cloned();
-        let read = load.read.unwrap_or_else(|| now.clone());
-        promise(read == now && read == load.asked, "a record does not change while it is loaded", || {
-            load.key.to_string()
-        })?;
-        Ok((load.key, read))
+        let read = match load.read {
+            Some(read) => read,
+            None => look(&self.durable, &load.wanted)?,
+        };
+        Ok(match (load.wanted, read) {
+            (Wanted::Key(key), Found::Record(read)) => {
+                let now = self.durable.get(&key::storage_key(&key)).cloned();
+                promise(
+                    read == now && read == load.asked,
+                    "a record does not change while it is loaded",
+                    || key.to_string(),
+                )?;
+                Input::Loaded { key, record: Ok(read) }
+            }
+            // Another decision may be on its way; the core knows of it.
+            (Wanted::Decision(txn), Found::Record(read)) => Input::TxnLoaded { txn, record: Ok(read) },
+            (Wanted::Page { queue, .. }, Found::Page(page)) => Input::Scanned { queue, page: Ok(page) },
+            (wanted, read) => {
+                return broken("a load brings what was asked for", format!("{wanted:?}: {read:?}"));
+            }
+        })
     }
 
     /// Power is gone, and with it whatever has not reached the disk.
@@ -126,6 +179,38 @@ impl Disk {
         }
     }
 
+    /// What a listing of dead letters shows.
+    pub fn dead_letters(&self) -> Checked<Vec<KeyId>> {
+        let mut letters = Vec::new();
+        for (storage_key, value) in self.durable.range(Bytes::from_static(b"K")..Bytes::from_static(b"L")) {
+            let Some((key, record)) = decode(storage_key, value)? else { continue };
+            if record.message.is_some_and(|message| message.dead_since.is_some()) {
+                letters.push(key);
+            }
+        }
+        Ok(letters)
+    }
+
+    /// Messages whose time is over, and decisions that need not be remembered any longer.
+    pub fn to_be_tidied(&self, now: u64) -> Checked<(Vec<KeyId>, Vec<TxnId>)> {
+        let (start, end) = mortal::range_until(Moment(now));
+        let (mut dying, mut over) = (Vec::new(), Vec::new());
+        for storage_key in self.durable.range(start..end).map(|(key, _)| key) {
+            match mortal::key_of(storage_key) {
+                Ok(key) => dying.push(key),
+                Err(damaged) => return broken("what the core writes reads back", format!("{damaged}")),
+            }
+        }
+        for (storage_key, value) in self.durable.range(Bytes::from_static(b"D")..Bytes::from_static(b"E")) {
+            match (txn::Decided::txn_of(storage_key), txn::Decided::decode(value)) {
+                (Ok(txn), Ok(decided)) if decided.expires_at.0 <= now => over.push(txn),
+                (Ok(_), Ok(_)) => {}
+                damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
+            }
+        }
+        Ok((dying, over))
+    }
+
     /// Every blob is referred to, once all dead ones are gone.
     pub fn no_garbage(&self) -> Checked {
         for id in &self.blobs {
@@ -134,6 +219,23 @@ impl Disk {
             })?;
         }
         Ok(())
+    }
+}
+
+fn look(durable: &Records, wanted: &Wanted) -> Checked<Found> {
+    let Wanted::Page { queue, after } = wanted else {
+        let found = wanted.storage_key().and_then(|storage_key| durable.get(&storage_key).cloned());
+        return Ok(Found::Record(found));
+    };
+    let (start, end) = ready::range(queue);
+    let after = after.map(|place| ready::storage_key(queue, &place));
+    let from = after.map_or(Bound::Included(start), Bound::Excluded);
+    let entries = durable.range((from, Bound::Excluded(end))).take(SCAN_PAGE);
+    let page: Result<Vec<Ready>, _> =
+        entries.map(|(key, value)| ready::entry_of(queue, key, value)).collect();
+    match page {
+        Ok(page) => Ok(Found::Page(page)),
+        Err(damaged) => broken("what the core writes reads back", format!("{queue}: {damaged}")),
     }
 }
 
@@ -166,6 +268,7 @@ fn places(records: &Records) -> Checked<Vec<Place>> {
     for (storage_key, value) in records.range(Bytes::from_static(b"K")..Bytes::from_static(b"L")) {
         let Some((_, record)) = decode(storage_key, value)? else { continue };
         places.extend(record.state.map(|state| state.place));
+        places.extend(record.message.map(|message| message.payload.place));
         places.extend(record.attachments.iter().map(|attachment| attachment.stored.place));
         if let Staged::Of(overlay) = &record.staged {
             if let StagedState::Set(stored) = &overlay.state {
@@ -189,8 +292,17 @@ pub fn check_references(records: &Records) -> Checked {
         promise(records.contains_key(&storage_key), "whatever a key refers to is there", || text.clone())?;
         promise(wanted.insert(storage_key), "nothing is referred to twice", || text)?;
     }
+    check_indexes(records)?;
     for (storage_key, value) in records {
         match storage_key.first() {
+            Some(b'R' | b'T' | b'X') => {}
+            Some(b'P') => {
+                promise(
+                    txn::Pending::txn_of(storage_key).is_ok() && txn::Pending::decode(value).is_ok(),
+                    "what the core writes reads back",
+                    || format!("{storage_key:?}"),
+                )?;
+            }
             Some(b'B' | b'C') => {
                 promise(wanted.contains(storage_key), "no record is left without a referrer", || {
                     format!("{storage_key:?}")
@@ -235,6 +347,49 @@ pub fn check_references(records: &Records) -> Checked {
             }
             _ => return broken("the core writes records of the schema only", format!("{storage_key:?}")),
         }
+    }
+    Ok(())
+}
+
+/// Every message has exactly the index entries that its record calls for, and nothing else has any: a free one is ready, a dead
+/// one is a dead letter, one that will die is mortal. A workflow state has its message.
+fn check_indexes(records: &Records) -> Checked {
+    let mut expected = Records::new();
+    for (storage_key, value) in records.range(Bytes::from_static(b"K")..Bytes::from_static(b"L")) {
+        let Some((key, record)) = decode(storage_key, value)? else { continue };
+        if let Some((queue, id)) = key.as_queue_state() {
+            let message = records.get(&key::storage_key(&KeyId::of_message(&queue, id)));
+            let message = message.and_then(|bytes| KeyRecord::decode(bytes).ok()?.message);
+            promise(
+                message.is_some_and(|message| message.stateful),
+                "no state outlives its message",
+                || key.to_string(),
+            )?;
+        }
+        let Some((queue, id)) = key.as_message() else { continue };
+        let Some(message) = &record.message else {
+            return broken("a message's record holds a message", key.to_string());
+        };
+        let dead = message.dead_since;
+        if record.lease == Lease::Free && dead.is_none() {
+            let place = ready::Place { visible_at: message.visible_at, message: id };
+            expected.insert(ready::storage_key(&queue, &place), ready::value(message.dies_at));
+        }
+        if let Some(since) = dead {
+            expected.insert(dead::storage_key(&queue, since, id), Bytes::new());
+        } else if let Some(dies_at) = message.dies_at {
+            expected.insert(mortal::storage_key(dies_at, &key), Bytes::new());
+        }
+    }
+    let listed = records.iter().filter(|(key, _)| matches!(key.first(), Some(b'R' | b'T' | b'X')));
+    let mut differing = expected.iter().filter(|&(key, value)| records.get(key) != Some(value));
+    if let Some((missing, _)) = differing.next() {
+        return broken("every message is in the indexes where it belongs", format!("{missing:?} is missing"));
+    }
+    for (key, _) in listed {
+        promise(expected.contains_key(key), "the indexes hold nothing that is not so", || {
+            format!("{key:?}")
+        })?;
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 //! Every commit gives its key a new version, so the versions are the order of the writes; that a history is linearizable
 //! then means: each version has one content, no reader goes back, and what was acknowledged is seen by everybody later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockd_core::Limits;
 use lockd_core::RequestId;
-use lockd_core::op::{Claim, Op, Outcome, Reason};
+use lockd_core::op::{Ack, Claim, Nack, Op, Outcome, Reason, TxnAsk};
+use lockd_core::records::txn::Verdict;
 use lockd_wire::{KeyId, LeaseId, TxnId};
 
 use crate::model::{KeyModel, Value, value_of};
@@ -28,6 +29,10 @@ pub struct History {
     now: u64,
     step: u64,
     draining: bool,
+    /// Transactions that others than the holders of leases may decide: consumers of messages, or anybody by name.
+    entrusted: BTreeSet<TxnId>,
+    /// The transactions of deliveries.
+    parcels: BTreeMap<LeaseId, TxnId>,
 }
 
 /// What somebody has been told about a key.
@@ -78,7 +83,8 @@ impl History {
                 let txn = op.claim.lease.and_then(|lease| self.holdings.get(&lease)).map(|own| own.txn);
                 // If a lease of the transaction has expired, others may have been rolled back with it.
                 let mates = || self.holdings.iter().filter(|(_, held)| Some(held.txn) == txn);
-                let doubtful = mates().any(|(_, held)| held.until <= self.latest);
+                let entrusted = txn.is_some_and(|txn| self.entrusted.contains(&txn));
+                let doubtful = entrusted || mates().any(|(_, held)| held.until <= self.latest);
                 for (lease, held) in mates() {
                     let sure = !held.over && (!doubtful || Some(*lease) == op.claim.lease);
                     if let Some((version, _)) = held.staged.filter(|_| sure) {
@@ -103,6 +109,17 @@ impl History {
                     holding.until = holding.until.min(soonest);
                 }
             }
+            Op::Ack(Ack { handle, .. }) | Op::Nack(Nack { handle, .. }) => {
+                let known = || self.parcels.get(&handle.lease?).copied();
+                let txn = handle.txn.flatten().or_else(known);
+                ends = self.entrust(txn, matches!(op, Op::Ack(_)));
+            }
+            Op::Dequeue(op) => {
+                self.entrust(op.txn, false);
+            }
+            Op::DecideTxn(op) => {
+                ends = self.entrust(Some(op.txn), op.ask == TxnAsk::Decide(Verdict::Commit));
+            }
             Op::Update(op) => self.staging(&op.claim, Some(value_of(op.content.sha256))),
             Op::Attach(op) => self.staging(&op.claim, Some(value_of(op.content.sha256))),
             Op::Remove(op) => self.staging(&op.claim, None),
@@ -113,6 +130,14 @@ impl History {
             _ => None,
         };
         self.open.insert(id, Open { floor, ends, waits_for, commits });
+    }
+
+    fn entrust(&mut self, txn: Option<TxnId>, commit: bool) -> Option<(TxnId, bool)> {
+        self.entrusted.extend(txn);
+        for holding in self.holdings.values_mut().filter(|held| Some(held.txn) == txn) {
+            holding.over = true;
+        }
+        Some((txn?, commit))
     }
 
     /// Whoever asked has gone and wants nothing any more.
@@ -139,9 +164,16 @@ impl History {
 
     pub fn answered(&mut self, id: RequestId, op: &Op, shape: &Shape) -> Checked {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
-        let (Some(key), floor) = (op.key(), open.floor) else { return Ok(()) };
         if let Some((txn, true)) = open.ends {
             self.commits.insert(txn, self.step);
+        }
+        if let Shape::Delivered(deliveries) = shape {
+            self.parcels.extend(deliveries.iter().map(|delivery| (delivery.lease, delivery.txn)));
+        }
+        let (Some(key), floor) = (op.key(), open.floor) else { return Ok(()) };
+        // Messages and their states come and go; the ledger knows them.
+        if key.as_queue_state().is_some() || key.as_message().is_some() {
+            return Ok(());
         }
         let staging = match op {
             Op::Update(op) => Some(&op.claim),
@@ -230,7 +262,8 @@ impl History {
         }
         let key = key.clone();
         // A decision about the transaction may already be on its way to the core.
-        let over = self.open.values().any(|open| open.ends.is_some_and(|(ends, _)| ends == txn));
+        let over = self.entrusted.contains(&txn)
+            || self.open.values().any(|open| open.ends.is_some_and(|(ends, _)| ends == txn));
         let holding = Holding { key, txn, token, until, over, staged: None, unsure: 0 };
         self.holdings.insert(lease, holding);
         Ok(())

@@ -5,7 +5,7 @@
 //! records arrive, answers get lost, the clock jumps, the process dies. After every step two judges look at what came out:
 //!
 //! * [`oracle`] sees everything and demands an explanation for every batch and every answer, by the reference in [`model`];
-//! * [`history`] sees what clients see and checks each promise in its plainest form.
+//! * [`history`] and [`ledger`] see what clients see, of keys and of messages, and check each promise in its plainest form.
 //!
 //! `cargo run -p lockd-sim -- --seed 7 --trace` tells the story of one seed.
 
@@ -13,6 +13,7 @@ pub mod client;
 pub mod dice;
 pub mod disk;
 pub mod history;
+pub mod ledger;
 pub mod model;
 pub mod oracle;
 pub mod run;

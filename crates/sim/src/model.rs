@@ -2,6 +2,8 @@
 //!
 //! Bytes are stood for by one number each ("value"), which is also what the digest of the bytes is made of.
 
+pub mod message;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockd_core::Limits;
@@ -9,6 +11,7 @@ use lockd_core::op::{Claim, Expect, ExpectEtag, Op, Outcome, Reason, Selector, T
 use lockd_core::records::key::{Digest, KeyRecord, Lease, Staged, StagedState, Stored};
 use lockd_wire::{LeaseId, TxnId, Uid};
 
+use self::message::MessageModel;
 use crate::shape::Shape;
 
 pub type Value = u64;
@@ -38,6 +41,8 @@ pub struct KeyModel {
     pub files: BTreeMap<String, File>,
     pub lease: Option<LeaseModel>,
     pub draft: Option<Draft>,
+    /// The key is the lease of this message.
+    pub message: Option<MessageModel>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub struct LeaseModel {
     pub id: LeaseId,
     pub txn: TxnId,
     pub coordinated: bool,
+    /// It came with a message.
+    pub delivery: bool,
     pub owner: String,
     pub expires: u64,
     pub token: u64,
@@ -97,6 +104,7 @@ impl KeyModel {
             attachments.iter().map(file).collect()
         };
         KeyModel {
+            message: record.message.as_deref().map(MessageModel::of),
             version: record.version,
             value: record.state.as_ref().map(value_in),
             token: record.fencing,
@@ -108,6 +116,7 @@ impl KeyModel {
                     id: grant.id,
                     txn: grant.txn,
                     coordinated: grant.coordinated,
+                    delivery: grant.delivery,
                     owner: grant.owner.clone(),
                     expires: grant.expires_at.0,
                     token: grant.token,
@@ -265,6 +274,7 @@ impl KeyModel {
             id: op.lease,
             txn: op.txn.unwrap_or(op.own_txn),
             coordinated: op.txn.is_some(),
+            delivery: false,
             owner: op.owner.clone(),
             expires: expiry(now, limits.ttl_ms(op.ttl_seconds)),
             token: self.token + 1,

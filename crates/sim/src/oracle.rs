@@ -5,6 +5,8 @@
 
 mod answers;
 mod batches;
+mod handles;
+mod market;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockd_core::op::{Acquire, Op};
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::namespace::NamespaceRecord;
+use lockd_core::records::txn::{Decided, Pending};
 use lockd_core::{Limits, RequestId};
-use lockd_wire::KeyId;
+use lockd_wire::{KeyId, LeaseId, TxnId, Uid};
+
+use self::market::Deed;
 
 use crate::disk::{Records, decode};
 use crate::model::{KeyModel, expiry};
@@ -23,11 +28,19 @@ use crate::violation::{Checked, promise};
 #[derive(Debug)]
 pub struct Oracle {
     limits: Limits,
+    /// There are queues, and transactions by name.
+    market: bool,
     /// All records as of the newest batch, durable or not.
     written: Records,
     keys: BTreeMap<KeyId, Vec<Era<KeyModel>>>,
     settings: BTreeMap<String, Vec<Era<Option<NamespaceRecord>>>>,
     requests: BTreeMap<RequestId, Asked>,
+    pending: BTreeMap<TxnId, Pending>,
+    decided: BTreeMap<TxnId, Vec<Era<Option<Decided>>>>,
+    prepared: Vec<Prepared>,
+    deeds: BTreeMap<KeyId, Vec<Deed>>,
+    /// Leases for consumers who have gone: whatever they were given goes back.
+    given_back: BTreeSet<LeaseId>,
     /// Batches that an expiry may have caused, or somebody's request.
     maybe_expired: BTreeSet<u64>,
     step: u64,
@@ -48,12 +61,32 @@ struct Era<T> {
     state: T,
 }
 
+/// Somebody has prepared a transaction.
+#[derive(Debug)]
+struct Prepared {
+    txn: TxnId,
+    batch: u64,
+    step: u64,
+    participants: Vec<KeyId>,
+    term: u64,
+}
+
 #[derive(Debug)]
 struct Asked {
     op: Op,
     step: u64,
     time: u64,
     cancelled: bool,
+    /// While it waited everybody was sent away.
+    drained: bool,
+    /// Messages that were handed to it.
+    collected: usize,
+    /// There was a moment without any message for it, or without a trace of the transaction.
+    saw_nothing: bool,
+    /// There was a moment at which the transaction was open.
+    saw_open: bool,
+    /// Heads that the queue has had.
+    heads: Vec<Option<Uid>>,
     /// When no record was on its way any more, so that an acquire was in line if it had to be.
     in_line: Option<u64>,
     /// The batch that carried it out, and what the client must be told.
@@ -63,13 +96,19 @@ struct Asked {
 }
 
 impl Oracle {
-    pub fn new(limits: Limits) -> Oracle {
+    pub fn new(limits: Limits, market: bool) -> Oracle {
         Oracle {
             limits,
+            market,
             written: Records::new(),
             keys: BTreeMap::new(),
             settings: BTreeMap::new(),
             requests: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            prepared: Vec::new(),
+            deeds: BTreeMap::new(),
+            given_back: BTreeSet::new(),
             maybe_expired: BTreeSet::new(),
             step: 0,
             now: 0,
@@ -92,16 +131,25 @@ impl Oracle {
             step: self.step,
             time: self.now,
             cancelled: false,
+            drained: self.draining,
+            collected: 0,
+            saw_nothing: false,
+            saw_open: false,
+            heads: Vec::new(),
             in_line: None,
             decided: None,
             possible: None,
         };
         self.requests.insert(id, asked);
+        self.look_around();
     }
 
     pub fn cancelled(&mut self, id: RequestId) {
         if let Some(asked) = self.requests.get_mut(&id) {
             asked.cancelled = true;
+            if let Op::Dequeue(op) = &asked.op {
+                self.given_back.extend(op.ids.iter().flat_map(|ids| [ids.lease, ids.state_lease]));
+            }
         }
     }
 
@@ -111,6 +159,16 @@ impl Oracle {
 
     pub fn draining(&mut self) {
         self.draining = true;
+        for asked in self.requests.values_mut() {
+            asked.drained = true;
+        }
+    }
+
+    /// Somebody who would wait for ever.
+    pub fn anybody_waiting(&self) -> Option<RequestId> {
+        let waits =
+            |asked: &Asked| matches!(asked.op, Op::Dequeue(_) | Op::WatchQueue(_)) && !asked.cancelled;
+        self.requests.iter().find(|(_, asked)| waits(asked)).map(|(&id, _)| id)
     }
 
     pub fn failed(&mut self) {
@@ -208,9 +266,18 @@ impl Oracle {
             )?;
         }
         let settings = std::mem::take(&mut self.settings);
-        let (step, limits) = (self.step, self.limits);
-        *self = Oracle { step, written: durable.clone(), ..Oracle::new(limits) };
+        let (step, limits, market) = (self.step, self.limits, self.market);
+        *self = Oracle { step, written: durable.clone(), ..Oracle::new(limits, market) };
         for (storage_key, value) in durable {
+            if let (Ok(txn), Ok(pending)) = (Pending::txn_of(storage_key), Pending::decode(value)) {
+                let (participants, term) = (pending.participants.clone(), pending.term);
+                self.prepared.push(Prepared { txn, batch: 0, step, participants, term });
+                self.pending.insert(txn, pending);
+            }
+            if let (Ok(txn), Ok(decided)) = (Decided::txn_of(storage_key), Decided::decode(value)) {
+                let era = self.era(0, Some(decided));
+                self.decided.insert(txn, vec![era]);
+            }
             if let Some((key, record)) = decode(storage_key, value)? {
                 let era = self.era(0, KeyModel::of(&record));
                 self.keys.insert(key, vec![era]);

@@ -1,6 +1,9 @@
 //! Answers in a form that can be compared and printed.
 
-use lockd_core::op::{Attached, Detached, Outcome, Reason, Removed, Reply};
+use lockd_core::op::{
+    Attached, Delivery, Detached, Enqueued, Extended, MetaEtag, Outcome, QueueView, Reason, Removed, Reply,
+    TxnState,
+};
 use lockd_core::records::namespace::QueryEngines;
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid};
 
@@ -63,8 +66,14 @@ pub enum Shape {
         etag: Uid,
     },
     Abandoned,
-    /// An answer about queues or transactions by name, which this world does not ask for.
-    Foreign,
+    Enqueued(Enqueued),
+    Delivered(Vec<Delivery>),
+    Acked,
+    Requeued(MetaEtag),
+    Extended(Extended),
+    Viewed(QueueView),
+    Tended(bool),
+    Txn(TxnState),
     Refused {
         reason: Reason,
         current: Option<(u64, Option<Value>)>,
@@ -131,14 +140,14 @@ impl Shape {
                 Shape::Configured { engines: record.engines, etag: record.etag }
             }
             Reply::Abandoned => Shape::Abandoned,
-            Reply::Enqueued(_)
-            | Reply::Delivered(_)
-            | Reply::Acked { .. }
-            | Reply::Requeued { .. }
-            | Reply::Extended(_)
-            | Reply::Queue(_)
-            | Reply::Tended(_)
-            | Reply::Txn(_) => Shape::Foreign,
+            Reply::Enqueued(enqueued) => Shape::Enqueued(enqueued.clone()),
+            Reply::Delivered(deliveries) => Shape::Delivered(deliveries.clone()),
+            Reply::Acked { .. } => Shape::Acked,
+            Reply::Requeued { meta_etag, .. } => Shape::Requeued(*meta_etag),
+            Reply::Extended(extended) => Shape::Extended(extended.clone()),
+            Reply::Queue(view) => Shape::Viewed(view.clone()),
+            Reply::Tended(done) => Shape::Tended(*done),
+            Reply::Txn(state) => Shape::Txn(*state),
             Reply::Refused(refusal) => Shape::Refused {
                 reason: refusal.reason,
                 current: refusal.current.map(|(version, etag)| (version, etag.map(value_of))),

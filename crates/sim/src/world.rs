@@ -9,13 +9,14 @@ use lockd_core::op::{Abandon, Attached, Op, Reason, Reply, Source};
 use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings};
 use lockd_wire::{KeyId, KeyName, Namespace};
 
-use crate::client::{Client, Common};
+use crate::client::{Client, Common, Market};
 use crate::dice::Dice;
-use crate::disk::Disk;
+use crate::disk::{Disk, Wanted};
 use crate::history::History;
+use crate::ledger::Ledger;
 use crate::oracle::Oracle;
 use crate::shape::Shape;
-use crate::violation::{Checked, promise};
+use crate::violation::Checked;
 
 const LIMITS: Limits = Limits { default_ttl_ms: 10_000, max_ttl_ms: 60_000, acquire_block_ms: 15_000 };
 
@@ -51,6 +52,7 @@ enum Event {
     Failure,
     Drain,
     DeleteBlob,
+    TidyUp,
 }
 
 /// An answer on its way to a client.
@@ -75,6 +77,7 @@ pub struct World {
     undelivered: Vec<Abandon>,
     oracle: Oracle,
     history: History,
+    ledger: Ledger,
     /// What the wall clock says.
     clock: u64,
     step: u64,
@@ -97,7 +100,8 @@ impl World {
             }
         }
         let clients = dice.between(1, 8);
-        let common = Common::new(&mut dice, keys, namespaces);
+        let mut common = Common::new(&mut dice, keys, namespaces.clone());
+        let market = has_market(seed).then(|| Market::new(&mut dice, &namespaces));
         let rare = |dice: &mut Dice, most: u64| if dice.percent(50) { dice.between(1, most) } else { 0 };
         let climate = Climate {
             client: dice.between(200, 1000),
@@ -114,6 +118,11 @@ impl World {
         };
         let idle_lanes = if dice.percent(20) { 64 } else { dice.below(4) as usize };
         let settings = Settings { limits: LIMITS, idle_lanes, idle_queues: 2, txn_retention_ms: 3_600_000 };
+        let settings = match &market {
+            Some(_) => Settings { txn_retention_ms: dice.between(2_000, 90_000), ..settings },
+            None => settings,
+        };
+        common.market = market;
         World {
             core: Core::new(settings),
             climate,
@@ -123,8 +132,9 @@ impl World {
             common,
             letters: Vec::new(),
             undelivered: Vec::new(),
-            oracle: Oracle::new(LIMITS),
+            oracle: Oracle::new(LIMITS, has_market(seed)),
             history: History::default(),
+            ledger: Ledger::default(),
             clock: 1_000_000,
             step: 0,
             requests: 0,
@@ -182,6 +192,7 @@ impl World {
             (when(!self.failed, climate.failure), Event::Failure),
             (when(!self.draining, climate.drain), Event::Drain),
             (when(!self.disk.dead.is_empty(), climate.load), Event::DeleteBlob),
+            (when(self.common.market.is_some(), climate.tick / 3), Event::TidyUp),
         ];
         match self.dice.weighted(&events) {
             Some(Event::Client) => self.act(),
@@ -202,6 +213,7 @@ impl World {
                 self.disk.delete_dead(place);
                 Ok(())
             }
+            Some(Event::TidyUp) => self.tidy_up(),
             None => Ok(()),
         }
     }
@@ -210,16 +222,19 @@ impl World {
     fn feed(&mut self, input: Input) -> Checked {
         self.oracle.turn(self.step, self.clock);
         self.history.turn(self.step, self.clock);
+        self.ledger.turn(self.clock);
         let (mut hint, mut ticked) = (None, false);
         match &input {
             Input::Request { id, op } => {
                 hint = Some(*id);
                 self.oracle.asked(*id, op);
                 self.history.asked(*id, op, &LIMITS);
+                self.ledger.asked(*id, op);
             }
             Input::Cancel(id) => {
                 self.oracle.cancelled(*id);
                 self.history.cancelled(*id);
+                self.ledger.cancelled(*id);
             }
             Input::Durable { through } => self.oracle.told(*through),
             Input::Failed => self.oracle.failed(),
@@ -236,7 +251,7 @@ impl World {
             match output {
                 Output::Load(key) => {
                     self.note(|| format!("  load {key}"));
-                    self.disk.ask(key)?;
+                    self.disk.ask(Wanted::Key(key))?;
                 }
                 Output::Write { seq, batch } => {
                     self.note(|| format!("  write {seq}: {}", describe_batch(&batch)));
@@ -244,15 +259,19 @@ impl World {
                     self.disk.submit(seq, batch)?;
                 }
                 Output::Answer { id, reply } => self.answer(id, reply)?,
-                Output::LoadTxn(_) | Output::Scan { .. } => {
-                    promise(false, "only queues and transactions by name need these", || {
-                        format!("{output:?}")
-                    })?;
+                Output::LoadTxn(txn) => {
+                    self.note(|| format!("  load transaction {txn}"));
+                    self.disk.ask(Wanted::Decision(txn))?;
+                }
+                Output::Scan { queue, after } => {
+                    self.note(|| format!("  scan {queue} after {after:?}"));
+                    self.disk.ask(Wanted::Page { queue, after })?;
                 }
             }
         }
         let (print, deadline) = (self.core.footprint(), self.core.next_deadline());
-        self.oracle.settled(print, deadline, self.disk.loads.len(), ticked)
+        let loads = (self.disk.loading_keys(), self.disk.loads.len());
+        self.oracle.settled(print, deadline, loads, ticked)
     }
 
     fn ask(&mut self, op: Op) -> Checked<RequestId> {
@@ -270,22 +289,29 @@ impl World {
         self.note(|| format!("  answer {}: {:?}", id.0, Shape::of(&reply)));
         let (op, shape) = self.oracle.answer(id, &reply)?;
         self.history.answered(id, &op, &shape)?;
+        self.ledger.answered(id, &op, &shape)?;
         let unused = matches!(&reply, Reply::Refused(refusal) if refusal.reason != Reason::StoreFailed)
             || matches!(&reply, Reply::Attached(Attached::Kept { .. }));
         if unused && let Some(Source::Blob(blob)) = source(&op) {
             self.disk.blobs.remove(blob);
         }
-        if !matches!(op, Op::Abandon(_)) {
+        if !matches!(op, Op::Abandon(_) | Op::ForgetTxns(_)) {
             self.letters.push(Letter { id, op, shape });
         }
         Ok(())
     }
 }
 
+/// Two worlds in five know keys only, so that their stories stay short.
+fn has_market(seed: u64) -> bool {
+    seed % 5 >= 2
+}
+
 fn source(op: &Op) -> Option<&Source> {
     match op {
         Op::Update(op) => Some(&op.content.source),
         Op::Attach(op) => Some(&op.content.source),
+        Op::Enqueue(op) => Some(&op.payload.source),
         _ => None,
     }
 }

@@ -475,6 +475,7 @@ impl Server {
             return;
         }
         connection.phase = Phase::Gone;
+        self.departing += u64::from(!connection.page);
         connection.input = Vec::new();
         connection.output = Vec::new();
         connection.stats = None;

@@ -97,12 +97,17 @@ fn bind_reason(error: &io::Error) -> String {
 
 impl Server {
     pub(super) fn accept(&mut self) {
+        self.settle_door();
         self.accept_from(false);
         self.accept_from(true);
     }
 
     fn accept_from(&mut self, pages: bool) {
         for _ in 0..ACCEPTS {
+            if !pages && self.door.len() >= ACCEPTS {
+                return;
+            }
+            let no_room = !pages && (self.full() || !self.door.is_empty());
             let listener = if pages { &mut self.metrics } else { &mut self.listener };
             let Some(listener) =
                 listener.as_mut().filter(|open| open.pending && open.blocked_until <= self.now)
@@ -110,6 +115,9 @@ impl Server {
                 return;
             };
             match listener.socket.accept() {
+                Ok((socket, peer)) if no_room => {
+                    self.door.push_back((socket, peer));
+                }
                 Ok((socket, peer)) => self.admit(socket, peer, pages),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.pending = false;
@@ -132,19 +140,31 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, socket: mio::net::TcpStream, peer: SocketAddr, page: bool) {
-        if page && self.pages >= MAX_PAGES {
-            return;
-        }
-        if !page && self.config.max_connections > 0 && self.admitted >= self.config.max_connections {
+    fn full(&self) -> bool {
+        self.config.max_connections > 0 && self.admitted >= self.config.max_connections
+    }
+
+    /// Lets in or turns away those who were accepted while there was no room.
+    fn settle_door(&mut self) {
+        while !self.door.is_empty() {
+            if self.full() && self.departing > 0 {
+                return;
+            }
+            let Some((socket, peer)) = self.door.pop_front() else { return };
+            if !self.full() {
+                self.admit(socket, peer, false);
+                continue;
+            }
             self.counters.rejected += 1;
             if self.may_log() {
-                self.log.event(
-                    Level::Warn,
-                    "max connections reached, rejecting",
-                    &[("max", &self.config.max_connections)],
-                );
+                let max = self.config.max_connections;
+                self.log.event(Level::Warn, "max connections reached, rejecting", &[("max", &max)]);
             }
+        }
+    }
+
+    fn admit(&mut self, socket: mio::net::TcpStream, peer: SocketAddr, page: bool) {
+        if page && self.pages >= MAX_PAGES {
             return;
         }
         let tls = match self.tls.as_ref().filter(|_| !page) {

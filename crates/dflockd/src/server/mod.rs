@@ -1,5 +1,6 @@
 //! The server: one thread that owns the table and every socket. This file is its life: start, the turns of the loop, end.
 
+mod clock;
 mod connection;
 mod exchange;
 mod listener;
@@ -12,17 +13,20 @@ use crate::log::{Level, Log};
 use crate::snapshot::{self, Past, SnapshotError};
 use crate::table::{Deadlines, Event, Hold, Notice, Rules, SECOND, Slab, Table};
 use crate::tls::{self, TlsError};
+use clock::Clock;
 use connection::{Connection, Phase};
 use listener::{ListenError, Listener};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const LISTENER: Token = Token(usize::MAX);
 const METRICS: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
+const CLOCK: Token = Token(usize::MAX - 3);
 
 /// Pieces of each kind of table work, and connections closed, between two looks at the sockets.
 const SLICE: u32 = 256;
@@ -66,7 +70,7 @@ pub struct Server {
     signals: mio::net::UnixStream,
     tls: Option<Arc<rustls::ServerConfig>>,
     table: Table,
-    started: Instant,
+    clock: Clock,
     now: u64,
 
     connections: Slab<Connection>,
@@ -74,6 +78,11 @@ pub struct Server {
     admitted: u64,
     pages: u64,
     last_id: u64,
+    /// Accepted while there was no room. Whether there is room is only known after the next look at the sockets, because
+    /// a connection that ended before these were opened may not have been seen yet.
+    door: VecDeque<(mio::net::TcpStream, SocketAddr)>,
+    /// Admitted connections that have ended and are being cleaned up.
+    departing: u64,
     /// Connections with something to do although their socket has nothing new.
     runnable: VecDeque<u32>,
     closing: VecDeque<u32>,
@@ -103,6 +112,7 @@ struct Parts {
     metrics: Option<Listener>,
     signals: mio::net::UnixStream,
     tls: Option<Arc<rustls::ServerConfig>>,
+    clock: Clock,
     past: Past,
 }
 
@@ -138,7 +148,8 @@ fn prepare(config: &Config) -> Result<Parts, ServerError> {
         }
         None => Past::None,
     };
-    Ok(Parts { poll, listener, metrics, signals, tls, past })
+    let clock = Clock::start(poll.registry(), CLOCK)?;
+    Ok(Parts { poll, listener, metrics, signals, tls, clock, past })
 }
 
 /// Many connections need many descriptors; take what the system lets us have.
@@ -239,13 +250,15 @@ impl Server {
             signals: parts.signals,
             tls: parts.tls,
             table,
-            started: Instant::now(),
+            clock: parts.clock,
             now: 0,
             connections: Slab::new(),
             timers: Deadlines::default(),
             admitted: 0,
             pages: 0,
             last_id: 0,
+            door: VecDeque::new(),
+            departing: 0,
             runnable: VecDeque::new(),
             closing: VecDeque::new(),
             scratch: vec![0; SCRATCH],
@@ -271,19 +284,21 @@ impl Server {
         let mut events = Events::with_capacity(256);
         let mut busy = false;
         loop {
-            self.now = self.started.elapsed().as_nanos() as u64;
+            self.now = self.clock.now();
             let timeout = self.patience(busy);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            self.now = self.started.elapsed().as_nanos() as u64;
+            self.now = self.clock.now();
+            self.clock.looked(events.is_empty());
             self.allow_lines();
             for event in &events {
                 match event.token() {
                     LISTENER => self.ready(|server| server.listener.as_mut()),
                     METRICS => self.ready(|server| server.metrics.as_mut()),
                     SIGNALS => self.signalled(),
+                    CLOCK => self.clock.told(),
                     Token(slot) => self.wake(slot as u32, event),
                 }
             }
@@ -317,14 +332,14 @@ impl Server {
     }
 
     /// How long the next look at the sockets may sleep.
-    fn patience(&self, busy: bool) -> Option<Duration> {
-        if busy || !self.runnable.is_empty() || !self.closing.is_empty() {
+    fn patience(&mut self, busy: bool) -> Option<Duration> {
+        if busy || !self.runnable.is_empty() || !self.closing.is_empty() || !self.door.is_empty() {
             return Some(Duration::ZERO);
         }
         let accepting = [&self.listener, &self.metrics].into_iter().flatten().filter_map(Listener::resume_at);
         let first = self.timers.first().map(|first| first.0);
-        let next = accepting.chain(first).chain(self.table.next_deadline()).chain(self.drain_until).min()?;
-        Some(Duration::from_nanos(next.saturating_sub(self.now)))
+        let next = accepting.chain(first).chain(self.table.next_deadline()).chain(self.drain_until).min();
+        self.clock.patience(self.now, next)
     }
 
     fn ready(&mut self, listener: impl Fn(&mut Self) -> Option<&mut Listener>) {
@@ -342,6 +357,7 @@ impl Server {
         self.log.event(Level::Info, "shutting down, draining connections", &[]);
         self.draining = true;
         self.listener = None;
+        self.door.clear();
         if self.config.shutdown_timeout > 0 {
             self.drain_until =
                 Some(self.now.saturating_add(self.config.shutdown_timeout.saturating_mul(SECOND)));
@@ -376,6 +392,7 @@ impl Server {
             return;
         }
         self.admitted -= 1;
+        self.departing -= 1;
         if let Some(listener) = &mut self.listener {
             // A descriptor is free again.
             listener.resume();

@@ -7,8 +7,9 @@ impl Table {
     /// Does up to `slice` pieces of each kind of due work. True if more is due already.
     pub fn advance(&mut self, now: u64, slice: u32) -> bool {
         let mut more = self.end_grace(now, slice);
-        more |= self.expire(now, slice);
+        // A sweep takes what expired before it; what expires now stays releasable until the next one.
         more |= self.sweep(now, slice);
+        more |= self.expire(now, slice);
         more |= self.time_out(now, slice);
         more |= self.forget_leaving(now, slice);
         more |= self.collect(now, slice);

@@ -7,7 +7,8 @@ use crate::calls::{Caller, Waiting};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::load::{OperationLog, Workload, nanos_between};
+use crate::load::{OperationLog, Workload};
+use bench_kit::measured::nanos_between;
 
 const TTL_SECONDS: u64 = 60;
 const LONGEST_WAIT_SECONDS: u32 = 60;

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attachments;
+mod chaos;
+mod consumers;
 mod leases;
+mod queues;
 mod state;
 mod transactions;
 mod updates;

@@ -15,13 +15,13 @@ const KILLS: usize = 4;
 
 /// The count, and the last step of every worker in it, so that a worker can tell whether a step is in.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Counter {
-    count: u64,
-    steps: BTreeMap<usize, u64>,
+pub(crate) struct Counter {
+    pub(crate) count: u64,
+    pub(crate) steps: BTreeMap<usize, u64>,
 }
 
 /// Counts until told to stop; answers how many steps it took.
-async fn work(number: usize, client: Client, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> u64 {
+pub(crate) async fn work(number: usize, client: Client, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> u64 {
     let options = AcquireOptions::new().ttl(Duration::from_secs(2)).rounds(20);
     let mut step = 0;
     while !stop.load(Ordering::Relaxed) {

@@ -85,6 +85,9 @@ impl Core {
             Served::Interrupted => None,
         };
         let change = self.tell_watchers(id, turn);
+        if self.queues.known(id).is_none_or(|queue| !queue.is_wanted()) {
+            return self.queues.set_alarm(id, None);
+        }
         self.queues.set_alarm(id, [due, change].into_iter().flatten().min());
     }
 

@@ -6,7 +6,7 @@ use super::Core;
 use super::turn::Turn;
 use crate::decide::{self, Proof, Purpose};
 use crate::op::{
-    Ack, Delivery, Enqueue, Extend, Handle, Intent, Nack, Reason, Refusal, Reply, StateHandle, Tend,
+    Ack, Delivery, Enqueue, Extend, Handle, Intent, Nack, Outcome, Reason, Refusal, Reply, StateHandle, Tend,
 };
 use crate::records::key::Lease;
 use crate::records::txn::Verdict;
@@ -60,8 +60,12 @@ impl Core {
         let correlation = self.correlation(&held.key);
         if self.participants(held.proof.txn).is_empty() {
             self.erase_message(&held.key, turn);
-        } else if let (_, Some(reason)) = self.decide_transaction(held.proof.txn, Verdict::Commit, 0, turn) {
-            return reason.plain().into();
+        } else {
+            match self.decide_transaction(held.proof.txn, Verdict::Commit, 0, turn) {
+                (Outcome::RolledBack, _) => return Reason::TxnConflict.plain().into(),
+                (_, Some(reason)) => return reason.plain().into(),
+                (_, None) => {}
+            }
         }
         Reply::Acked { correlation }
     }

@@ -72,7 +72,8 @@ impl Core {
         // Decided in this very turn?
         let decided_now =
             turn.decided_txns.iter().find(|(txn, _)| *txn == op.txn).and_then(|(_, decided)| decided.clone());
-        let open = decided_now.is_none() && !self.participants(op.txn).is_empty();
+        // Also one that was prepared without any participants.
+        let open = decided_now.is_none() && (pending.is_some() || !self.participants(op.txn).is_empty());
         let verdict = match op.ask {
             TxnAsk::Decide(verdict) => verdict,
             _ if open => return Ok(TxnState::Pending),
@@ -146,7 +147,8 @@ impl Core {
     }
 
     /// Decides a transaction: everybody gets the verdict in this one turn, and it is remembered. What cannot take it is left
-    /// alone; the first such reason is told.
+    /// alone; the first such reason is told. If a message has gone back to its queue because its time was over, nothing can be
+    /// committed any more, and all is rolled back.
     pub(super) fn decide_participants(
         &mut self,
         txn: TxnId,
@@ -156,6 +158,9 @@ impl Core {
         turn: &mut Turn,
     ) -> (Outcome, Option<Reason>) {
         let (mut outcome, mut failed) = (Outcome::Nothing, None);
+        let keys: Vec<KeyId> = keys.into_iter().collect();
+        let broken = verdict == Verdict::Commit && keys.iter().any(|key| self.has_gone_back(key, txn));
+        let verdict = if broken { Verdict::Rollback } else { verdict };
         for key in keys {
             match self.decide_participant(&key, txn, verdict, turn) {
                 Ok(Outcome::Nothing) => {}
@@ -172,6 +177,15 @@ impl Core {
         let decided = Decided { verdict, expires_at, term, unknown: Unknown::default() };
         turn.decided_txns.push((txn, Some(decided)));
         (outcome, failed)
+    }
+
+    /// Is it a message of this transaction whose delivery has run out?
+    fn has_gone_back(&mut self, key: &KeyId, txn: TxnId) -> bool {
+        let now = self.now;
+        key.as_message().is_some()
+            && self.lanes.ready(key).is_some_and(|lane| {
+                matches!(&lane.record.lease, Lease::Held(grant) if grant.txn == txn && grant.is_expired(now))
+            })
     }
 
     fn decide_participant(

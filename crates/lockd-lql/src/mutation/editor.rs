@@ -132,17 +132,19 @@ impl Editor {
     fn consume(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), EditError> {
         for piece in chunk.chunks(PIECE) {
             self.compacted.clear();
-            self.compactor.push(piece, &mut self.compacted)?;
+            let judged = self.compactor.push(piece, &mut self.compacted);
+            // What stands before the wrong byte comes first, so that the error does not depend on the pieces.
             self.edit(out)?;
+            judged?;
         }
         Ok(())
     }
 
     fn complete(&mut self, out: &mut Vec<u8>) -> Result<Summary, EditError> {
         self.compacted.clear();
-        let bytes_read = self.compactor.finish_and_reset(&mut self.compacted)?;
+        let judged = self.compactor.finish_and_reset(&mut self.compacted);
         self.edit(out)?;
-        Ok(Summary { bytes_read, bytes_written: self.written })
+        Ok(Summary { bytes_read: judged?, bytes_written: self.written })
     }
 
     fn edit(&mut self, out: &mut Vec<u8>) -> Result<(), EditError> {

@@ -161,9 +161,13 @@ fn write_comparisons(selector: &Selector, first: usize) -> Option<String> {
 fn comparison(selector: &Selector) -> Option<String> {
     let (negated, term) = selector.comparison()?;
     let value = term.value.as_deref()?;
-    let operator = if negated { "!=" } else { "=" };
+    // The longer spelling is for values that begin with an equals sign themselves.
+    let operators: &[&str] = if negated { &["!="] } else { &["=", "=="] };
     let wanted = Shorthand { negated, clause: Clause::Term(Kind::Eq, term.clone()) };
-    spellings(value).map(|spelling| format!("{}{operator}{spelling}", term.field)).find(|piece| {
+    let pieces = operators.iter().flat_map(|operator| {
+        spellings(value).map(move |spelling| format!("{}{operator}{spelling}", term.field))
+    });
+    pieces.into_iter().find(|piece| {
         stands_alone(piece) && matches!(Shorthand::parse(piece, 0), Some(Ok(found)) if found == wanted)
     })
 }

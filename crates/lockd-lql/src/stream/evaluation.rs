@@ -9,9 +9,10 @@
 use super::{
     long::{Long, Needs, STEP},
     probe::{Lower, Probe},
-    route::{NONE, Routes, StepId, mark},
+    route::{Looks, NONE, Routes, StepId},
     scan::Text,
     text::unescape,
+    trace::Traces,
     verdict::Verdict,
 };
 use crate::condition::Condition;
@@ -42,8 +43,8 @@ struct Level {
     scopes: usize,
     /// How many elements have come, if it is an array.
     elements: u64,
-    /// The marks of the names that lead on, one bit each; all bits if any name does.
-    marks: u64,
+    /// Of the names that lead on.
+    looks: Looks,
     /// Its only state leads to everything below, and by itself nowhere else.
     stays: bool,
 }
@@ -77,6 +78,10 @@ const NO_DETOUR: u32 = u32::MAX;
 pub(crate) struct Evaluation {
     routes: Routes,
     probes: Vec<Probe>,
+    /// For each clause, what to look for at a glance.
+    traces: Vec<Option<Traces>>,
+    /// Each clause has that.
+    all_traced: bool,
     verdict: Verdict,
     /// The step at which each clause's path ends.
     end_of: Vec<StepId>,
@@ -84,6 +89,8 @@ pub(crate) struct Evaluation {
     through: Vec<bool>,
     /// For each step, whether all that it leads to is itself, at all that is below; and no test of it takes containers.
     stays: Vec<bool>,
+    /// For each step that stays, whether each clause at it has traces.
+    traced: Vec<bool>,
     /// Clauses known to be true, and a list of them.
     satisfied: Vec<bool>,
     satisfied_list: Vec<u32>,
@@ -95,6 +102,8 @@ pub(crate) struct Evaluation {
     next_stays: bool,
     states: Vec<State>,
     levels: Vec<Level>,
+    /// Of the names that lead on from the innermost level.
+    looks: Looks,
     detours: Vec<Detour>,
     detour_count: usize,
     scopes: Vec<Scope>,
@@ -102,6 +111,8 @@ pub(crate) struct Evaluation {
     stamps: Vec<u64>,
     stamp: u64,
     overflowed: bool,
+    /// There is something to forget.
+    begun: bool,
     name: Vec<u8>,
     text: Vec<u8>,
     lower: Lower,
@@ -124,6 +135,9 @@ impl Evaluation {
                 *parent += here;
             }
         }
+        let probes: Vec<Probe> = condition.clauses.iter().map(|clause| Probe::new(&clause.test)).collect();
+        let traces: Vec<Option<Traces>> = probes.iter().map(Probe::traces).collect();
+        let mut traced = Vec::with_capacity(routes.steps.len());
         let mut end_of = vec![NONE; condition.clauses.len()];
         let mut through = Vec::with_capacity(routes.steps.len());
         let mut stays = Vec::with_capacity(routes.steps.len());
@@ -132,6 +146,8 @@ impl Evaluation {
             through.push(step.has_names() || tests.any(|clause| clause.test.descends()));
             let mut tests = step.ends.iter().filter_map(|&clause| condition.clauses.get(clause as usize));
             stays.push(step.only_stays() && tests.all(|clause| clause.test.descends()));
+            let has_traces = |&clause: &u32| traces.get(clause as usize).is_some_and(Option::is_some);
+            traced.push(stays.last() == Some(&true) && step.ends.iter().all(has_traces));
             for &clause in &step.ends {
                 if let Some(place) = end_of.get_mut(clause as usize) {
                     *place = index as StepId;
@@ -142,7 +158,10 @@ impl Evaluation {
             end_of,
             through,
             stays,
-            probes: condition.clauses.iter().map(|clause| Probe::new(&clause.test)).collect(),
+            traced,
+            all_traced: !traces.is_empty() && traces.iter().all(Option::is_some),
+            traces,
+            probes,
             verdict: Verdict::new(condition),
             satisfied: vec![false; condition.clauses.len()],
             satisfied_list: Vec::new(),
@@ -151,12 +170,14 @@ impl Evaluation {
             next_stays: false,
             states: Vec::new(),
             levels: Vec::new(),
+            looks: Looks::ANY,
             detours: Vec::new(),
             detour_count: 0,
             scopes: Vec::new(),
             stamps: vec![0; routes.steps.len() * 2],
             stamp: 0,
             overflowed: false,
+            begun: false,
             name: Vec::new(),
             text: Vec::new(),
             lower: Lower::default(),
@@ -168,6 +189,10 @@ impl Evaluation {
 
     /// Forgets the document.
     pub(crate) fn reset(&mut self) {
+        if !self.begun {
+            return;
+        }
+        self.begun = false;
         self.verdict.reset();
         while let Some(clause) = self.satisfied_list.pop() {
             if let Some(satisfied) = self.satisfied.get_mut(clause as usize) {
@@ -179,6 +204,7 @@ impl Evaluation {
         self.next_stays = false;
         self.states.clear();
         self.levels.clear();
+        self.looks = Looks::ANY;
         self.scopes.clear();
         self.detour_count = 0;
         self.overflowed = false;
@@ -200,6 +226,7 @@ impl Evaluation {
 
     /// The document begins; it is an object.
     pub(crate) fn root(&mut self) -> Option<bool> {
+        self.begun = true;
         self.begin_next(0);
         self.add(State { step: 0, through: false, detour: NO_DETOUR, own: NO_DETOUR, scope: FREE });
         match self.open(true) {
@@ -209,41 +236,46 @@ impl Evaluation {
         }
     }
 
+    /// Whether members of this name, in which nothing is escaped, lead nowhere from the innermost level.
+    #[inline(always)]
+    pub(crate) fn passes_over(&self, name: &[u8]) -> bool {
+        !self.looks.pass(name)
+    }
+
     /// A member begins; whether its value matters.
-    #[inline]
     pub(crate) fn member(&mut self, name: Text<'_>) -> bool {
-        let Some(&level) = self.levels.last() else { return false };
-        if !name.escaped && level.marks >> mark(name.raw) & 1 == 0 {
-            return false;
-        }
+        let Some(level) = self.levels.last() else { return false };
         if level.stays {
+            let level = *level;
             return self.stay(level);
         }
-        self.begin_next(level.scopes);
+        let (states, scopes) = (level.states, level.scopes);
+        self.begin_next(scopes);
         if !name.escaped {
-            self.follow(level, name.raw);
+            self.follow(states, name.raw);
         } else {
             let mut decoded = std::mem::take(&mut self.name);
             decoded.clear();
             unescape(name.raw, &mut decoded);
-            self.follow(level, &decoded);
+            self.follow(states, &decoded);
             self.name = decoded;
         }
         !self.next.is_empty()
     }
 
-    /// Takes the steps to a member.
+    /// Takes the steps to a member from the states of the innermost level.
     #[inline(always)]
-    fn follow(&mut self, level: Level, name: &[u8]) {
-        for place in level.states..self.states.len() {
+    fn follow(&mut self, states: usize, name: &[u8]) {
+        for place in states..self.states.len() {
             let Some(&state) = self.states.get(place) else { break };
             let Some(step) = self.routes.steps.get(state.step as usize) else { break };
-            let (any_member, any_child, sticky) = (step.any_member, step.any_child, step.sticky);
+            let (wild, any_member, any_child, sticky) =
+                (step.wild, step.any_member, step.any_child, step.sticky);
             let named = step.named(name);
             if named != NONE {
                 self.add_named(state, named);
             }
-            if !state.through {
+            if wild && !state.through {
                 let whole = State { detour: NO_DETOUR, own: NO_DETOUR, ..state };
                 if any_member != NONE {
                     self.add(State { step: any_member, ..whole });
@@ -311,6 +343,39 @@ impl Evaluation {
         !self.next.is_empty()
     }
 
+    /// Whether it is of use to glance at the container that begins. It is the candidate itself, or `inside` of it.
+    #[inline(always)]
+    pub(crate) fn glances(&self, inside: bool) -> bool {
+        self.all_traced || inside && self.traced_state().is_some()
+    }
+
+    /// The only step that the container was reached by, if all that it leads to is looked for at a glance.
+    fn traced_state(&self) -> Option<StepId> {
+        match self.next.as_slice() {
+            &[State { step, through: false, .. }] if self.traced.get(step as usize) == Some(&true) => {
+                Some(step)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether anything in the container can satisfy a clause, as far as its bytes tell.
+    pub(crate) fn glance(&self, json: &[u8]) -> bool {
+        let possible = |clause: u32| {
+            self.satisfied.get(clause as usize) == Some(&false)
+                && self
+                    .traces
+                    .get(clause as usize)
+                    .and_then(Option::as_ref)
+                    .is_none_or(|traces| traces.may_be_in(json) || traces.may_be_hidden_in(json))
+        };
+        if self.all_traced {
+            return (0..self.traces.len() as u32).any(possible);
+        }
+        let step = self.traced_state().and_then(|step| self.routes.steps.get(step as usize));
+        step.is_none_or(|step| step.ends.iter().copied().any(possible))
+    }
+
     /// The value is a container. Whether anything in it matters, or the answer if that is known now.
     pub(crate) fn open(&mut self, object: bool) -> Result<bool, bool> {
         if self.overflowed {
@@ -322,8 +387,32 @@ impl Evaluation {
             && level.stays
         {
             let level = Level { states: self.states.len(), elements: 0, ..*level };
+            self.looks = level.looks;
             self.states.push(state);
             self.levels.push(level);
+            return Ok(true);
+        }
+        if let &[state] = self.next.as_slice()
+            && object
+            && !state.through
+            && let Some(step) = self.routes.steps.get(state.step as usize)
+            && step.ends.is_empty()
+        {
+            // A way through an object is all that most containers are.
+            if !step.enters_objects() || self.live.get(state.step as usize) == Some(&0) {
+                return Ok(false);
+            }
+            let (states, looks) = (self.states.len(), step.looks_of_any);
+            self.states.push(State { own: NO_DETOUR, ..state });
+            self.looks = looks;
+            self.levels.push(Level {
+                states,
+                detours: self.detour_count,
+                scopes: self.scopes.len(),
+                elements: 0,
+                looks,
+                stays: self.stays.get(state.step as usize) == Some(&true),
+            });
             return Ok(true);
         }
         let mut level = Level {
@@ -331,7 +420,7 @@ impl Evaluation {
             detours: self.detour_count,
             scopes: self.scopes.len(),
             elements: 0,
-            marks: 0,
+            looks: Looks::NONE,
             stays: false,
         };
         for place in 0..self.next.len() {
@@ -369,7 +458,7 @@ impl Evaluation {
             if !leads_on {
                 continue;
             }
-            level.marks |= if state.through { step.marks } else { step.marks_of_any };
+            level.looks.join(if state.through { step.looks } else { step.looks_of_any });
             let own = if object || step.indexes.is_empty() {
                 NO_DETOUR
             } else {
@@ -389,6 +478,7 @@ impl Evaluation {
             Some([_, ..]) => {}
             _ => return Ok(false),
         }
+        self.looks = level.looks;
         self.levels.push(level);
         Ok(true)
     }
@@ -397,6 +487,7 @@ impl Evaluation {
     #[inline]
     pub(crate) fn close(&mut self) -> Option<bool> {
         let level = self.levels.pop()?;
+        self.looks = self.levels.last().map_or(Looks::ANY, |level| level.looks);
         self.states.truncate(level.states);
         let mut decided = None;
         if self.detour_count > level.detours {
@@ -414,11 +505,21 @@ impl Evaluation {
 
     /// The value is a string, or this is a part of it. The answer, if that decides it.
     pub(crate) fn text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
+        if first && last && part.raw.len() <= STEP && !part.escaped {
+            return self.plain_text(part.raw);
+        }
+        self.other_text(part, first, last)
+    }
+
+    fn plain_text(&mut self, text: &[u8]) -> Option<bool> {
+        self.lower.forget();
+        self.test_all(|probe, lower| probe.text(text, lower))
+    }
+
+    /// A string with escapes, or a long one, or a part of one.
+    fn other_text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
         if first && last && part.raw.len() <= STEP {
             self.lower.forget();
-            if !part.escaped {
-                return self.test_all(|probe, lower| probe.text(part.raw, lower));
-            }
             let mut text = std::mem::take(&mut self.text);
             text.clear();
             unescape(part.raw, &mut text);

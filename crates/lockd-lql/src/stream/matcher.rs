@@ -262,6 +262,23 @@ impl<S: FnMut(Candidate) -> bool> Visit for Run<'_, S> {
         }
     }
 
+    #[inline(always)]
+    fn passes_over(&self, name: &[u8]) -> bool {
+        self.judge.evaluation.passes_over(name)
+    }
+
+    #[inline(always)]
+    fn glances(&self, object: bool) -> bool {
+        let judge = &*self.judge;
+        // What is not an object is no candidate, and an array around candidates is not part of them.
+        judge.evaluation.glances(judge.depth > judge.base)
+            && (judge.depth > judge.base || object && judge.constant.is_none())
+    }
+
+    fn glance(&mut self, json: &[u8]) -> bool {
+        self.judge.evaluation.glance(json)
+    }
+
     fn longest_name(&self) -> usize {
         self.judge.evaluation.longest_name()
     }

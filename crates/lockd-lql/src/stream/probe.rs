@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 
+use super::trace::{Traces, Window};
 use crate::condition::{Scalar, Temporal, Test, fold_char, within};
 
 /// A test with everything made ready that can be.
@@ -34,24 +35,18 @@ enum Kind {
 #[derive(Clone, Debug)]
 struct Folded {
     finder: Finder<'static>,
-    /// A rare letter of it, in both cases: no text without it contains the needle.
-    rare: Option<(u8, u8)>,
+    /// No text without these letters contains the needle.
+    window: Option<Window>,
 }
 
 impl Folded {
     fn new(needle: &str) -> Self {
-        /// The more frequent ones last. Not among them are those that letters outside of ASCII have as their lower case.
-        const LETTERS: &[u8; 34] = b"zqxjvwbpgyfmucdlhrsnoate0123456789";
-        let rare = LETTERS.iter().copied().find(|letter| needle.as_bytes().contains(letter));
-        Folded {
-            finder: Finder::new(needle.as_bytes()).into_owned(),
-            rare: rare.map(|letter| (letter, letter.to_ascii_uppercase())),
-        }
+        Folded { finder: Finder::new(needle.as_bytes()).into_owned(), window: Window::of(needle) }
     }
 
     /// Whether it is worth while to look closer.
     fn possible(&self, text: &[u8]) -> bool {
-        self.rare.is_none_or(|(lower, upper)| memchr::memchr2(lower, upper, text).is_some())
+        self.window.is_none_or(|window| window.is_in(text))
     }
 }
 
@@ -86,6 +81,15 @@ impl Probe {
             Test::Numbers { .. } | Test::Times { .. } => (Kind::Whole, LONGEST_LITERAL),
         };
         Probe { test: test.clone(), kind, head }
+    }
+
+    /// What everything leaves behind that is searched for, if that is something to look for in documents.
+    pub(crate) fn traces(&self) -> Option<Traces> {
+        match &self.test {
+            Test::Contains { needles, fold_case: false } => Some(Traces::exact(needles)),
+            Test::Contains { needles, fold_case: true } => Traces::folded(needles),
+            _ => None,
+        }
     }
 
     /// Whether arrays and objects can pass.

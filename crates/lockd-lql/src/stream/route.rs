@@ -31,10 +31,12 @@ pub(crate) struct Step {
     pub(crate) descendants: StepId,
     /// Having been taken once, it is taken for everything below as well.
     pub(crate) sticky: bool,
-    /// The [`mark`]s of the names that lead on, one bit each.
-    pub(crate) marks: u64,
-    /// The same, or all bits if members of any name lead on.
-    pub(crate) marks_of_any: u64,
+    /// Whether members of any name lead on.
+    pub(crate) wild: bool,
+    /// Of the names that lead on.
+    pub(crate) looks: Looks,
+    /// The same, or of all names if members of any name lead on.
+    pub(crate) looks_of_any: Looks,
     /// The paths that end here.
     pub(crate) ends: Vec<u32>,
 }
@@ -52,19 +54,36 @@ impl Step {
             any_child: NONE,
             descendants: NONE,
             sticky: false,
-            marks: 0,
-            marks_of_any: 0,
+            wild: false,
+            looks: Looks::NONE,
+            looks_of_any: Looks::NONE,
             ends: Vec::new(),
         }
     }
 
     /// The step to a member.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn named(&self, name: &[u8]) -> StepId {
-        if self.by_hash.is_empty() {
-            return self.names.iter().find(|(known, _)| same(known, name)).map_or(NONE, |&(_, step)| step);
+        if !self.by_hash.is_empty() {
+            return self.by_hash.get(name).copied().unwrap_or(NONE);
         }
-        self.by_hash.get(name).copied().unwrap_or(NONE)
+        for (known, step) in &self.names {
+            if same(known, name) {
+                return *step;
+            }
+        }
+        NONE
+    }
+
+    /// Adds a name that it has not.
+    fn add_name(&mut self, name: Box<[u8]>, step: StepId) {
+        self.looks.add(&name);
+        if self.by_hash.is_empty() && self.names.len() < FEW {
+            self.names.push((name, step));
+        } else {
+            self.by_hash.extend(self.names.drain(..));
+            self.by_hash.insert(name, step);
+        }
     }
 
     pub(crate) fn has_names(&self) -> bool {
@@ -82,15 +101,43 @@ impl Step {
 
     /// Whether it leads to members of an object.
     pub(crate) fn enters_objects(&self) -> bool {
-        self.sticky || self.has_names() || self.any_member != NONE || self.any_child != NONE
+        self.wild || self.has_names()
     }
 }
 
-/// A number below 64 that names rarely have in common, and that costs next to nothing.
-#[inline(always)]
-pub(crate) fn mark(name: &[u8]) -> u32 {
-    let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
-    (u32::from(first) ^ u32::from(last) << 2).wrapping_add(name.len() as u32) & 63
+/// What the names in a set look like: a quick test that most other names do not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Looks {
+    /// The lengths of them, and what their first and last bytes have in common, one bit for each, modulo 64.
+    lengths: u64,
+    ends: u64,
+}
+
+impl Looks {
+    pub(crate) const NONE: Looks = Looks { lengths: 0, ends: 0 };
+    /// Of all names.
+    pub(crate) const ANY: Looks = Looks { lengths: u64::MAX, ends: u64::MAX };
+
+    #[inline(always)]
+    fn ends_of(name: &[u8]) -> u32 {
+        let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+        (u32::from(first) ^ u32::from(last) << 2) & 63
+    }
+
+    #[inline(always)]
+    pub(crate) fn pass(self, name: &[u8]) -> bool {
+        (self.lengths >> (name.len() & 63)) & (self.ends >> Self::ends_of(name)) & 1 == 1
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.lengths |= 1 << (name.len() & 63);
+        self.ends |= 1 << Self::ends_of(name);
+    }
+
+    pub(crate) fn join(&mut self, other: Looks) {
+        self.lengths |= other.lengths;
+        self.ends |= other.ends;
+    }
 }
 
 /// Whether two names are the same. Names are short, and this costs less than a call.
@@ -99,10 +146,16 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    match (a.first_chunk(), b.first_chunk(), a.last_chunk(), b.last_chunk()) {
-        (Some(a1), Some(b1), Some(a2), Some(b2)) => {
-            word(a1) == word(b1) && word(a2) == word(b2) && (a.len() <= 16 || a == b)
+    match a.len() {
+        8.. => {
+            let word = |bytes: Option<&[u8; 8]>| bytes.map(|bytes| u64::from_le_bytes(*bytes));
+            word(a.first_chunk()) == word(b.first_chunk())
+                && word(a.last_chunk()) == word(b.last_chunk())
+                && (a.len() <= 16 || a == b)
+        }
+        4.. => {
+            let word = |bytes: Option<&[u8; 4]>| bytes.map(|bytes| u32::from_le_bytes(*bytes));
+            word(a.first_chunk()) == word(b.first_chunk()) && word(a.last_chunk()) == word(b.last_chunk())
         }
         _ => a.iter().zip(b).all(|(a, b)| a == b),
     }
@@ -127,8 +180,8 @@ impl Routes {
         }
         for step in &mut routes.steps {
             step.indexes.sort_unstable();
-            let any = step.sticky || step.any_member != NONE || step.any_child != NONE;
-            step.marks_of_any = if any { u64::MAX } else { step.marks };
+            step.wild = step.sticky || step.any_member != NONE || step.any_child != NONE;
+            step.looks_of_any = if step.wild { Looks::ANY } else { step.looks };
         }
         routes
     }
@@ -144,17 +197,11 @@ impl Routes {
                     return known;
                 }
                 let name: Box<[u8]> = name.as_bytes().into();
-                from.marks |= 1 << mark(&name);
                 self.longest_name = self.longest_name.max(name.len());
                 if let Some(index) = *index {
                     from.indexes.push((index, new));
                 }
-                if from.by_hash.is_empty() && from.names.len() < FEW {
-                    from.names.push((name, new));
-                } else {
-                    from.by_hash.extend(from.names.drain(..));
-                    from.by_hash.insert(name, new);
-                }
+                from.add_name(name, new);
                 let mut step = Step::new(at);
                 step.index = *index;
                 self.steps.push(step);

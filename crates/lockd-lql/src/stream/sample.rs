@@ -43,8 +43,8 @@ impl Json for Tree {
 }
 
 impl Tree {
-    /// Writes it; `style` chooses whitespace and escapes.
-    pub(crate) fn write(&self, style: &mut u64, out: &mut String) {
+    /// Writes it; `style` chooses whitespace and escapes, of which some write characters as numbers, if that is wanted.
+    pub(crate) fn write(&self, style: &mut u64, numbers: bool, out: &mut String) {
         let mut pick = |count: u64| {
             *style = style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (*style >> 33) % count
@@ -56,14 +56,14 @@ impl Tree {
             Tree::Null => out.push_str("null"),
             Tree::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Tree::Number(number) => out.push_str(number),
-            Tree::Text(text) => write_text(text, style, out),
+            Tree::Text(text) => write_text(text, style, numbers, out),
             Tree::Array(elements) => {
                 out.push('[');
                 for (index, element) in elements.iter().enumerate() {
                     if index > 0 {
                         out.push(',');
                     }
-                    element.write(style, out);
+                    element.write(style, numbers, out);
                 }
                 out.push(']');
             }
@@ -73,9 +73,9 @@ impl Tree {
                     if index > 0 {
                         out.push(',');
                     }
-                    write_text(name, style, out);
+                    write_text(name, style, numbers, out);
                     out.push(':');
-                    value.write(style, out);
+                    value.write(style, numbers, out);
                 }
                 out.push('}');
             }
@@ -84,19 +84,20 @@ impl Tree {
 
     pub(crate) fn json(&self, mut style: u64) -> String {
         let mut out = String::new();
-        self.write(&mut style, &mut out);
+        let numbers = style.is_multiple_of(2);
+        self.write(&mut style, numbers, &mut out);
         out
     }
 }
 
-fn write_text(text: &str, style: &mut u64, out: &mut String) {
+fn write_text(text: &str, style: &mut u64, numbers: bool, out: &mut String) {
     out.push('"');
     for letter in text.chars() {
         *style = style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match letter {
             '"' | '\\' => out.extend(['\\', letter]),
             '\n' => out.push_str("\\n"),
-            _ if (*style >> 33).is_multiple_of(9) => {
+            _ if numbers && (*style >> 33).is_multiple_of(9) => {
                 for unit in letter.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }
@@ -191,18 +192,38 @@ fn folded(needles: Vec<String>, fold: bool) -> Vec<String> {
 }
 
 pub(crate) fn condition() -> impl Strategy<Value = Condition> {
-    prop::collection::vec((path(), test()).prop_map(|(path, test)| Clause { path, test }), 1..6)
-        .prop_flat_map(|clauses| {
-            let leaf = (0..clauses.len()).prop_map(Node::Clause);
-            let root = leaf.prop_recursive(3, 12, 3, |inner| {
-                prop_oneof![
-                    prop::collection::vec(inner.clone(), 1..4).prop_map(Node::All),
-                    prop::collection::vec(inner.clone(), 1..4).prop_map(Node::Any),
-                    inner.prop_map(|node| Node::Not(Box::new(node))),
-                ]
-            });
-            (Just(clauses), root).prop_map(|(clauses, root)| Condition { root, clauses })
-        })
+    condition_of((path(), test()).prop_map(|(path, test)| Clause { path, test }))
+}
+
+/// Conditions that only search, most of them everywhere.
+pub(crate) fn search() -> impl Strategy<Value = Condition> {
+    let needle = prop::sample::select(
+        &[
+            "a", "ab", "oPen", "str", "SSE", "elvin", "kel", "1", "345", "true", "01t", "\n", "n\"", "\\",
+            "-01", "ö", "😀",
+        ][..],
+    );
+    let needles = prop::collection::vec(needle.prop_map(str::to_owned), 1..3);
+    let path = prop_oneof![3 => Just(Path::parse("/...").unwrap()), 1 => path()];
+    let clause = (path, needles, any::<bool>()).prop_map(|(path, needles, fold_case)| Clause {
+        path,
+        test: Test::Contains { needles: folded(needles, fold_case), fold_case },
+    });
+    prop_oneof![4 => condition_of(clause), 1 => condition()]
+}
+
+fn condition_of(clause: impl Strategy<Value = Clause>) -> impl Strategy<Value = Condition> {
+    prop::collection::vec(clause, 1..6).prop_flat_map(|clauses| {
+        let leaf = (0..clauses.len()).prop_map(Node::Clause);
+        let root = leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Node::All),
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Node::Any),
+                inner.prop_map(|node| Node::Not(Box::new(node))),
+            ]
+        });
+        (Just(clauses), root).prop_map(|(clauses, root)| Condition { root, clauses })
+    })
 }
 
 /// Documents of few names and many arrays, where indexes, names and arrays that are looked through meet.

@@ -6,6 +6,14 @@
 
 use lockd_json::{Found, Invalid, Marks, Outliner};
 
+use self::{
+    cursor::Cursor,
+    members::{Glances, Member},
+};
+
+mod cursor;
+mod members;
+
 /// What a visitor wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -40,6 +48,26 @@ pub trait Visit {
 
     /// A member begins.
     fn name(&mut self, name: Text<'_>) -> Wish;
+
+    /// Whether the innermost object may be passed over up to the next member, if this one has this name and there is no
+    /// backslash in it. Members that are passed over so are not told, nor where their values end.
+    fn passes_over(&self, name: &[u8]) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Whether it is of use to [`glance`](Visit::glance) at the array or object that begins.
+    fn glances(&self, object: bool) -> bool {
+        let _ = object;
+        false
+    }
+
+    /// Whether anything in the array or object that begins can matter, judged by all of its bytes as they stand in the
+    /// document. If not, it is passed over. This is asked only of some that are wanted.
+    fn glance(&mut self, json: &[u8]) -> bool {
+        let _ = json;
+        true
+    }
 
     /// Longer names than this are cut to more than this when they were split between two chunks.
     fn longest_name(&self) -> usize;
@@ -260,107 +288,20 @@ impl Scanner {
     }
 }
 
-/// A position in the outline of some blocks.
-struct Cursor<'a> {
-    marks: &'a [Marks],
-    block: usize,
-    /// What of the block lies ahead.
-    ahead: u64,
-}
-
-impl Cursor<'_> {
-    /// Finds the next position of a set and stands behind it.
-    #[inline(always)]
-    fn next(&mut self, set: impl Fn(&Marks) -> u64) -> Option<usize> {
-        let mut ahead = self.ahead;
-        let mut block = self.block;
-        while let Some(marks) = self.marks.get(block) {
-            let bits = set(marks) & ahead;
-            if bits != 0 {
-                let at = bits.trailing_zeros();
-                self.ahead = u64::MAX << at << 1;
-                self.block = block;
-                return Some(block * 64 + at as usize);
-            }
-            ahead = u64::MAX;
-            block += 1;
-        }
-        self.block = block;
-        self.ahead = ahead;
-        None
-    }
-
-    /// Passes so many closing brackets that were not opened on the way. Returns the position of the last one, or how many
-    /// are still to pass.
-    #[inline(always)]
-    fn pass(&mut self, mut brackets: usize) -> Result<usize, usize> {
-        while let Some(marks) = self.marks.get(self.block) {
-            let open = marks.open & self.ahead;
-            let mut close = marks.close & self.ahead;
-            if (close.count_ones() as usize) < brackets {
-                brackets = brackets + open.count_ones() as usize - close.count_ones() as usize;
-            } else {
-                // The last bracket may be in this block, behind `passed` others.
-                let mut passed = 0;
-                while close != 0 {
-                    let at = close.trailing_zeros();
-                    close &= close - 1;
-                    passed += 1;
-                    let opened = (open & !(u64::MAX << at)).count_ones() as usize;
-                    if passed == brackets + opened {
-                        self.ahead = u64::MAX << at << 1;
-                        return Ok(self.block * 64 + at as usize);
-                    }
-                }
-                brackets = brackets + open.count_ones() as usize - passed;
-            }
-            self.ahead = u64::MAX;
-            self.block += 1;
-        }
-        Err(brackets)
-    }
-
-    /// Whether there are backslashes between two positions.
-    #[inline(always)]
-    fn escaped(&self, from: usize, to: usize) -> bool {
-        let (first, last) = (from / 64, to / 64);
-        let head = u64::MAX << (from % 64);
-        let tail = !(u64::MAX << (to % 64));
-        if first == last {
-            return self.marks.get(first).is_some_and(|marks| marks.backslashes & head & tail != 0);
-        }
-        self.marks.get(first).is_some_and(|marks| marks.backslashes & head != 0)
-            || self.marks.get(last).is_some_and(|marks| marks.backslashes & tail != 0)
-            || self
-                .marks
-                .get(first + 1..last.min(self.marks.len()))
-                .is_some_and(|all| all.iter().any(|marks| marks.backslashes != 0))
-    }
-}
-
 impl Place {
     /// Scans the part of a piece that begins at `base` and has been outlined.
     fn scan<V: Visit>(&mut self, piece: &[u8], base: usize, marks: &[Marks], visit: &mut V) {
-        let mut cursor = Cursor { marks, block: 0, ahead: u64::MAX };
+        let mut cursor = Cursor::new(marks);
+        let mut glances = Glances::default();
         // Where the tokens of this part can reach at most.
         let limit = piece.len().min(base + marks.len() * 64);
         let Some(outlined) = piece.get(..limit) else { return };
         while !self.stopped {
             match self.mode {
-                Mode::Next => {
-                    let Some(at) = cursor.next(|marks| marks.starts) else { return };
-                    let at = base + at;
-                    let byte = outlined.get(at).copied().unwrap_or_default();
-                    match self.entered.last() {
-                        Some(true) if byte == b'"' => {
-                            self.start = at + 1;
-                            let Some(end) = cursor.next(|marks| marks.text_ends) else {
-                                self.mode = Mode::Name;
-                                return;
-                            };
-                            let raw = outlined.get(self.start..base + end).unwrap_or_default();
-                            let escaped = cursor.escaped(at - base, end);
-                            let wish = visit.name(Text { raw, escaped });
+                Mode::Next if self.entered.last() == Some(&true) => {
+                    match self.next_member(&mut cursor, outlined, base, visit) {
+                        Member::Named { name, escaped } => {
+                            let wish = visit.name(Text { raw: name, escaped });
                             if wish == Wish::Skip || wish == Wish::Enter {
                                 let Some(at) = cursor.next(|marks| marks.starts) else {
                                     self.mode = Mode::Value(wish);
@@ -368,30 +309,55 @@ impl Place {
                                 };
                                 let at = base + at;
                                 let byte = outlined.get(at).copied().unwrap_or_default();
-                                // By far the most frequent case needs nothing more.
-                                if wish == Wish::Enter || byte == b'{' || byte == b'[' {
+                                if wish == Wish::Enter {
+                                    match glances.over(&mut cursor, outlined, base, at, visit) {
+                                        Some(end) => self.passed(end, visit),
+                                        None => self.inner(&mut cursor, outlined, base, at, visit),
+                                    }
+                                } else if byte == b'{' || byte == b'[' {
                                     self.value(at, byte, wish, visit);
-                                    self.short(&mut cursor, outlined, base, visit);
                                 }
                             } else {
                                 self.named(wish);
                             }
                         }
-                        Some(false) if byte != b']' => {
-                            let wish = visit.element(self.origin + at as u64);
-                            self.value(at, byte, wish, visit);
-                            self.short(&mut cursor, outlined, base, visit);
-                        }
-                        None => {
-                            let wish = visit.document(self.origin + at as u64);
-                            self.value(at, byte, wish, visit);
-                        }
-                        Some(_) => {
+                        Member::None(at) => {
                             self.entered.pop();
                             let end = self.origin + at as u64 + 1;
                             let wish = visit.close(end);
                             self.ended(end, wish, visit);
                         }
+                        Member::OutOfSight => return,
+                    }
+                }
+                Mode::Next => {
+                    let Some(at) = cursor.next(|marks| marks.starts) else { return };
+                    let at = base + at;
+                    let byte = outlined.get(at).copied().unwrap_or_default();
+                    if self.entered.is_empty() {
+                        let wish = visit.document(self.origin + at as u64);
+                        let glanced = if wish == Wish::Enter {
+                            glances.over(&mut cursor, outlined, base, at, visit)
+                        } else {
+                            None
+                        };
+                        match glanced {
+                            Some(end) => self.passed(end, visit),
+                            None => self.value(at, byte, wish, visit),
+                        }
+                    } else if byte != b']' {
+                        match visit.element(self.origin + at as u64) {
+                            Wish::Enter => match glances.over(&mut cursor, outlined, base, at, visit) {
+                                Some(end) => self.passed(end, visit),
+                                None => self.inner(&mut cursor, outlined, base, at, visit),
+                            },
+                            wish => self.value(at, byte, wish, visit),
+                        }
+                    } else {
+                        self.entered.pop();
+                        let end = self.origin + at as u64 + 1;
+                        let wish = visit.close(end);
+                        self.ended(end, wish, visit);
                     }
                 }
                 Mode::Value(wish) => {
@@ -472,27 +438,43 @@ impl Place {
         }
     }
 
-    /// Finishes a string or literal that has begun just now, if its end is in sight. This is what its mode does, without
-    /// going through the modes.
+    /// A wanted value begins inside of a container, before which the mode was to go on. Strings and literals whose end is
+    /// in sight are told at once, without going through the modes.
     #[inline(always)]
-    fn short<V: Visit>(&mut self, cursor: &mut Cursor<'_>, outlined: &[u8], base: usize, visit: &mut V) {
-        match self.mode {
-            Mode::Text { first: true } => {
-                let Some(end) = cursor.next(|marks| marks.text_ends) else { return };
-                let raw = outlined.get(self.start..base + end).unwrap_or_default();
-                let escaped = cursor.escaped(self.start - 1 - base, end);
+    fn inner<V: Visit>(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        outlined: &[u8],
+        base: usize,
+        at: usize,
+        visit: &mut V,
+    ) {
+        let (end, wish) = match outlined.get(at) {
+            Some(b'"') => {
+                let Some(end) = cursor.next(|marks| marks.text_ends) else {
+                    self.start = at + 1;
+                    self.mode = Mode::Text { first: true };
+                    return;
+                };
+                let raw = outlined.get(at + 1..base + end).unwrap_or_default();
+                let escaped = cursor.escaped(at - base, end);
                 let end = self.origin + (base + end) as u64 + 1;
-                let wish = visit.text(Text { raw, escaped }, true, Some(end));
-                self.ended(end, wish, visit);
+                (end, visit.text(Text { raw, escaped }, true, Some(end)))
             }
-            Mode::Scalar => {
-                let Some(end) = scalar_end(outlined, self.start) else { return };
-                let raw = outlined.get(self.start..end).unwrap_or_default();
+            Some(&byte @ (b'{' | b'[')) => return self.value(at, byte, Wish::Enter, visit),
+            _ => {
+                let Some(end) = scalar_end(outlined, at) else {
+                    self.start = at;
+                    self.mode = Mode::Scalar;
+                    return;
+                };
+                let raw = outlined.get(at..end).unwrap_or_default();
                 let end = self.origin + end as u64;
-                let wish = visit.scalar(raw, true, end);
-                self.ended(end, wish, visit);
+                (end, visit.scalar(raw, true, end))
             }
-            _ => {}
+        };
+        if wish != Wish::Enter {
+            self.ended(end, wish, visit);
         }
     }
 
@@ -501,7 +483,7 @@ impl Place {
         if !self.entered.is_empty() {
             return;
         }
-        let mut ahead = Cursor { ..*cursor };
+        let mut ahead = *cursor;
         if let Some(at) = ahead.next(|marks| marks.starts).map(|at| base + at)
             && at < end
         {
@@ -562,6 +544,14 @@ impl Place {
                 return self.follow(wish);
             }
         };
+    }
+
+    /// A container was passed over, up to this place in the piece.
+    #[inline(always)]
+    fn passed<V: Visit>(&mut self, end: usize, visit: &mut V) {
+        let end = self.origin + end as u64;
+        let wish = visit.passed(end);
+        self.ended(end, wish, visit);
     }
 
     /// A value ended; the visitor knows and has this wish.
@@ -649,12 +639,21 @@ impl Place {
     }
 }
 
+/// The bytes that numbers and literals consist of.
+const SCALAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+        byte += 1;
+    }
+    table
+};
+
 /// Where the number or literal ends that the byte at `from` belongs to, or follows; none if that is out of sight.
 #[inline(always)]
 fn scalar_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    let length =
-        rest.iter().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')))?;
+    let length = bytes.get(from..)?.iter().position(|&byte| !SCALAR[usize::from(byte)])?;
     Some(from + length)
 }
 

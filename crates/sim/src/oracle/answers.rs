@@ -18,8 +18,12 @@ impl Oracle {
         let shape = Shape::of(reply);
         if let Reply::Refused(refusal) = reply {
             let hint = refusal.retry_after_seconds;
+            let waited = match &asked.op {
+                Op::Dequeue(op) => refusal.reason == Reason::NoMessage && op.wait_seconds != -1,
+                _ => refusal.reason == Reason::Waiting,
+            };
             promise(
-                hint.is_some_and(|seconds| seconds > 0) == (refusal.reason == Reason::Waiting),
+                hint.is_some_and(|seconds| seconds > 0) == waited,
                 "only who waits is told how long",
                 || format!("{id:?}: {refusal:?}"),
             )?;
@@ -29,6 +33,11 @@ impl Oracle {
             format!("{id:?}: {shape:?}")
         })?;
         if is_failure {
+            return Ok((asked.op, shape));
+        }
+        if Oracle::is_of_market(&asked.op) {
+            self.look_around();
+            self.answer_market(id, &asked, &shape)?;
             return Ok((asked.op, shape));
         }
         let possible = asked.possible.as_ref().filter(|(_, expected)| *expected == shape);
@@ -104,7 +113,7 @@ impl Oracle {
     }
 
     /// Does any durable state of these, at some time during the request, fit?
-    fn during<T>(&self, eras: &[Era<T>], asked: &Asked, fits: impl Fn(&T, u64) -> bool) -> bool {
+    pub(super) fn during<T>(&self, eras: &[Era<T>], asked: &Asked, fits: impl Fn(&T, u64) -> bool) -> bool {
         eras.iter().enumerate().any(|(place, era)| {
             let next = eras.get(place + 1);
             let (last_step, last_time) =

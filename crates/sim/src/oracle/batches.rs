@@ -6,19 +6,21 @@ use lockd_core::RequestId;
 use lockd_core::op::{Op, Outcome};
 use lockd_core::records::blob;
 use lockd_core::records::namespace::{self, NamespaceRecord};
+use lockd_core::records::txn::{Decided, Pending};
 use lockd_store::{Batch, Change};
 use lockd_wire::{KeyId, TxnId};
 
-use super::Oracle;
+use super::market::TxnNews;
+use super::{Oracle, Prepared};
 use crate::disk::{apply, check_references, decode};
 use crate::model::{KeyModel, Verdict};
 use crate::shape::Shape;
 use crate::violation::{Checked, Violation, broken, promise};
 
-struct Moved {
-    key: KeyId,
-    before: KeyModel,
-    after: KeyModel,
+pub(super) struct Moved {
+    pub(super) key: KeyId,
+    pub(super) before: KeyModel,
+    pub(super) after: KeyModel,
 }
 
 /// How a lease ends.
@@ -42,12 +44,12 @@ impl End {
 
 /// Which requests caused a batch.
 #[derive(Default)]
-struct Explained {
-    sure: Vec<(RequestId, Shape)>,
+pub(super) struct Explained {
+    pub(super) sure: Vec<(RequestId, Shape)>,
     /// One of these.
-    either: Vec<(RequestId, Shape)>,
+    pub(super) either: Vec<(RequestId, Shape)>,
     /// Or time alone.
-    or_expiry: bool,
+    pub(super) or_expiry: bool,
 }
 
 impl Explained {
@@ -66,6 +68,7 @@ impl Oracle {
         let mut moved = Vec::new();
         let mut settings = None;
         let mut blobs_dropped = BTreeSet::new();
+        let mut news = TxnNews::default();
         for change in &batch.changes {
             match change {
                 Change::Put { key, value } => {
@@ -73,12 +76,33 @@ impl Oracle {
                         let before = self.model(&key);
                         moved.push(Moved { key, before, after: KeyModel::of(&record) });
                     }
+                    if let Ok(txn) = Decided::txn_of(key) {
+                        news.decided.insert(txn, Decided::decode(value).ok());
+                    }
+                    if let Ok(txn) = Pending::txn_of(key) {
+                        news.pending.insert(txn, Pending::decode(value).ok());
+                    }
                     if let Ok(name) = namespace::namespace_of(key) {
                         settings = NamespaceRecord::decode(value).ok().map(|record| (name, record));
                     }
                 }
                 Change::Delete { key } if key.starts_with(b"K") => {
-                    return broken("the record of a key is never deleted", format!("{key:?}"));
+                    let name = key.get(1..).and_then(KeyId::from_bytes);
+                    let of_queue = name.filter(|key| key.as_message().or(key.as_queue_state()).is_some());
+                    let Some(key) = of_queue else {
+                        return broken("the record of a key is never deleted", format!("{key:?}"));
+                    };
+                    let before = self.model(&key);
+                    // A message may come and go in one batch, as far as the store is concerned.
+                    if before != KeyModel::default() {
+                        moved.push(Moved { key, before, after: KeyModel::default() });
+                    }
+                }
+                Change::Delete { key } if Decided::txn_of(key).is_ok() => {
+                    news.decided.extend(Decided::txn_of(key).map(|txn| (txn, None)));
+                }
+                Change::Delete { key } if Pending::txn_of(key).is_ok() => {
+                    news.pending.extend(Pending::txn_of(key).map(|txn| (txn, None)));
                 }
                 Change::Delete { key } if key.starts_with(b"B") => {
                     blobs_dropped.insert(key.clone());
@@ -98,15 +122,21 @@ impl Oracle {
                 self.settings.entry(name.as_str().to_owned()).or_default().push(era);
                 explained
             }
+            None if self.market && !is_simple(&moved, &news) => {
+                self.explain_market(seq, &moved, &news, hint)?
+            }
             None => self.explain(&moved, hint)?,
         };
+        self.remember_txns(seq, news);
         for moved in moved {
+            let erased = moved.after == KeyModel::default();
             promise(
-                moved.after.token >= moved.before.token && moved.after.token <= moved.before.token + 1,
+                erased
+                    || moved.after.token >= moved.before.token && moved.after.token <= moved.before.token + 1,
                 "the fencing token grows by one a grant",
                 || format!("{}: {} to {}", moved.key, moved.before.token, moved.after.token),
             )?;
-            promise(moved.after.version >= moved.before.version, "versions never go back", || {
+            promise(erased || moved.after.version >= moved.before.version, "versions never go back", || {
                 format!("{}: {} to {}", moved.key, moved.before.version, moved.after.version)
             })?;
             let era = self.era(seq, moved.after);
@@ -129,7 +159,27 @@ impl Oracle {
                 *place = Some((seq, shape));
             }
         }
+        self.look_around();
         Ok(())
+    }
+
+    fn remember_txns(&mut self, seq: u64, news: TxnNews) {
+        for (txn, decided) in news.decided {
+            let era = self.era(seq, decided);
+            self.decided.entry(txn).or_default().push(era);
+        }
+        for (txn, pending) in news.pending {
+            match pending {
+                None => {
+                    self.pending.remove(&txn);
+                }
+                Some(pending) => {
+                    let (participants, term) = (pending.participants.clone(), pending.term);
+                    self.prepared.push(Prepared { txn, batch: seq, step: self.step, participants, term });
+                    self.pending.insert(txn, pending);
+                }
+            }
+        }
     }
 
     fn explain(&self, moved: &[Moved], hint: Option<RequestId>) -> Checked<Explained> {
@@ -255,7 +305,7 @@ impl Oracle {
     }
 
     /// Keys with changes staged under a transaction that somebody has chosen.
-    fn participants(&self, txn: TxnId) -> BTreeSet<KeyId> {
+    pub(super) fn participants(&self, txn: TxnId) -> BTreeSet<KeyId> {
         let mut chosen = false;
         let mut keys = BTreeSet::new();
         for (key, eras) in &self.keys {
@@ -264,15 +314,17 @@ impl Oracle {
                 && lease.txn == txn
             {
                 chosen |= lease.coordinated;
-                if model.draft.is_some() {
+                if model.draft.is_some() || lease.delivery {
                     keys.insert(key.clone());
                 }
             }
         }
-        if chosen { keys } else { BTreeSet::new() }
+        let mut keys = if chosen { keys } else { BTreeSet::new() };
+        keys.extend(self.pending.get(&txn).into_iter().flat_map(|pending| pending.participants.clone()));
+        keys
     }
 
-    fn explain_grant(
+    pub(super) fn explain_grant(
         &self,
         key: &KeyId,
         free: &KeyModel,
@@ -330,6 +382,16 @@ impl Oracle {
         }
         broken("namespace settings change as asked", format!("{name}: {after:?}, and nobody asked"))
     }
+}
+
+/// One key changed under its lease, or was granted: the same as in a world without queues.
+fn is_simple(moved: &[Moved], news: &TxnNews) -> bool {
+    let [only] = moved else { return false };
+    let ended = match (&only.before.lease, &only.after.lease) {
+        (Some(before), Some(after)) => before.id != after.id,
+        (before, _) => before.is_some(),
+    };
+    news.is_empty() && !ended && only.key.as_message().is_none() && only.after != KeyModel::default()
 }
 
 fn names(moved: &[Moved]) -> String {

@@ -1,6 +1,7 @@
 //! How things end: by a crash and a restart, or by coming to rest.
 
 use lockd_core::records::key::{self, KeyRecord};
+use lockd_core::records::txn::Pending;
 use lockd_core::records::{held, namespace};
 use lockd_core::{Core, Input};
 
@@ -27,6 +28,7 @@ impl World {
             });
             KeyModel::of(&record)
         })?;
+        self.ledger.crashed(&self.disk.durable)?;
         self.disk.crash();
         for client in &mut self.clients {
             client.pending = None;
@@ -54,6 +56,10 @@ impl World {
                         damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
                     }
                 }
+                Some(b'P') => match (Pending::txn_of(storage_key), Pending::decode(value)) {
+                    (Ok(txn), Ok(pending)) => core.restore_txn(txn, pending),
+                    damaged => return broken("what the core writes reads back", format!("{damaged:?}")),
+                },
                 Some(b'N') => {
                     let record = namespace::NamespaceRecord::decode(value);
                     match (namespace::namespace_of(storage_key), record) {
@@ -82,9 +88,8 @@ impl World {
                 self.disk.told = self.disk.reached;
                 self.feed(Input::Durable { through: self.disk.reached })?;
             } else if !self.disk.loads.is_empty() {
-                self.disk.read(0);
-                let (key, record) = self.disk.deliver(0)?;
-                self.feed(Input::Loaded { key, record: Ok(record) })?;
+                let input = self.disk.deliver(0)?;
+                self.feed(input)?;
             } else if !self.letters.is_empty() {
                 self.post()?;
             } else if !self.undelivered.is_empty() {
@@ -92,6 +97,9 @@ impl World {
             } else if let Some(deadline) = self.core.next_deadline() {
                 self.clock = self.clock.max(deadline.0);
                 self.tick()?;
+            } else if let Some(id) = self.oracle.anybody_waiting() {
+                // Whoever waits for a message that nobody sends goes home.
+                self.feed(Input::Cancel(id))?;
             } else if self.disk.waiting() == 0 {
                 return self.nothing_is_left();
             }
@@ -106,7 +114,9 @@ impl World {
         let print = self.core.footprint();
         promise(
             (print.loading, print.waiters, print.held_leases, print.unanswered) == (0, 0, 0, 0)
+                && (print.queue_waiters, print.pending_txns) == (0, 0)
                 && print.lanes <= self.settings.idle_lanes
+                && print.queues <= self.settings.idle_queues
                 && self.oracle.unanswered() == 0,
             "nothing is left when everything has come to rest",
             || format!("{print:?}, {} unanswered", self.oracle.unanswered()),

@@ -1,6 +1,6 @@
 //! What can happen in the world.
 
-use lockd_core::op::{Abandon, Op};
+use lockd_core::op::{Abandon, Delivery, Op, Tend};
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::view::{self, Audience};
 use lockd_core::{Input, Moment, RequestId};
@@ -17,6 +17,10 @@ impl World {
         let idle: Vec<usize> =
             (0..self.clients.len()).filter(|&n| self.clients[n].pending.is_none()).collect();
         let Some(&place) = self.dice.pick(&idle) else { return Ok(()) };
+        if let Some(market) = &mut self.common.market {
+            market.now = self.clock;
+            market.dead_letters = self.disk.dead_letters()?;
+        }
         match self.clients[place].wish(&mut self.dice, &mut self.common) {
             None => Ok(()),
             Some(Wish::ReadPublic(key)) => self.read_public(&key),
@@ -109,7 +113,7 @@ impl World {
         let unread: Vec<usize> =
             (0..self.disk.loads.len()).filter(|&n| self.disk.loads[n].read.is_none()).collect();
         if let Some(&place) = self.dice.pick(&unread) {
-            self.disk.read(place);
+            self.disk.read(place)?;
         }
         Ok(())
     }
@@ -118,9 +122,9 @@ impl World {
         let read: Vec<usize> =
             (0..self.disk.loads.len()).filter(|&n| self.disk.loads[n].read.is_some()).collect();
         let Some(&place) = self.dice.pick(&read) else { return Ok(()) };
-        let (key, record) = self.disk.deliver(place)?;
-        self.note(|| format!("loaded {key}"));
-        self.feed(Input::Loaded { key, record: Ok(record) })
+        let input = self.disk.deliver(place)?;
+        self.note(|| describe_load(&input));
+        self.feed(input)
     }
 
     /// A letter arrives, or finds nobody.
@@ -130,8 +134,14 @@ impl World {
         match self.clients.iter_mut().find(|client| client.pending == Some(id)) {
             Some(client) => client.hear(&mut self.dice, &mut self.common, &op, &shape),
             None => {
-                if let Shape::Granted { key, lease, .. } = shape {
-                    self.undelivered.push(Abandon { key, lease });
+                match shape {
+                    Shape::Granted { key, lease, .. } => self.undelivered.push(Abandon { key, lease }),
+                    // Either nothing of it was sent, or nobody knows and it stays out until its time is over.
+                    Shape::Delivered(deliveries) if self.dice.percent(50) => {
+                        let leases = deliveries.iter().flat_map(Delivery::leases);
+                        self.undelivered.extend(leases.map(|(key, lease)| Abandon { key, lease }));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -142,6 +152,19 @@ impl World {
         let place = self.dice.place(self.undelivered.len());
         let abandon = self.undelivered.remove(place);
         self.ask(Op::Abandon(abandon)).map(|_| ())
+    }
+
+    /// A round of housekeeping, as a server makes it now and then.
+    pub(super) fn tidy_up(&mut self) -> Checked {
+        let (dying, over) = self.disk.to_be_tidied(self.clock)?;
+        self.note(|| format!("tidy up {dying:?}, forget {over:?}"));
+        for key in dying {
+            self.ask(Op::Tend(Tend::Bury(key)))?;
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.ask(Op::ForgetTxns(over)).map(|_| ())
     }
 
     pub(super) fn move_clock(&mut self) -> Checked {
@@ -191,5 +214,14 @@ impl World {
         promise(self.oracle.unanswered() == 0, "a failure is told to everybody", || {
             format!("{} wait", self.oracle.unanswered())
         })
+    }
+}
+
+fn describe_load(input: &Input) -> String {
+    match input {
+        Input::Loaded { key, .. } => format!("loaded {key}"),
+        Input::TxnLoaded { txn, .. } => format!("loaded transaction {txn}"),
+        Input::Scanned { queue, page } => format!("scanned {queue}: {:?}", page.as_ref().map(Vec::len)),
+        input => format!("loaded {input:?}"),
     }
 }

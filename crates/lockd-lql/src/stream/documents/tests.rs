@@ -110,7 +110,7 @@ proptest! {
             for (index, tree) in list.iter().enumerate() {
                 stream.push_str(if index > 0 { "," } else { "" });
                 let start = stream.len();
-                tree.write(&mut style, &mut stream);
+                tree.write(&mut style, true, &mut stream);
                 let text = &stream[start..];
                 let skipped = text.len() - text.trim_start().len();
                 if wanted.includes(oracle::candidate_matches(&condition, tree)) {

@@ -5,39 +5,39 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::fault::Fault;
+use crate::Unmeasurable;
 
 /// Latencies of one kind of call, in nanoseconds, to three significant digits.
 #[derive(Clone, Debug)]
-pub(crate) struct Latencies {
+pub struct Latencies {
     histogram: Histogram<u64>,
-    pub(crate) errors: u64,
+    pub errors: u64,
 }
 
 const LONGEST_NANOS: u64 = 600_000_000_000;
 
 impl Latencies {
-    pub(crate) fn new() -> Result<Latencies, Fault> {
+    pub fn new() -> Result<Latencies, Unmeasurable> {
         let histogram = Histogram::new_with_bounds(1, LONGEST_NANOS, 3)
-            .map_err(|error| Fault::Setup(format!("cannot build a latency histogram: {error}")))?;
+            .map_err(|error| Unmeasurable(format!("cannot build a latency histogram: {error}")))?;
         Ok(Latencies { histogram, errors: 0 })
     }
 
-    pub(crate) fn record(&mut self, nanos: u64) {
+    pub fn record(&mut self, nanos: u64) {
         self.histogram.saturating_record(nanos.max(1));
     }
 
-    pub(crate) fn merge(&mut self, other: &Latencies) {
+    pub fn merge(&mut self, other: &Latencies) {
         // Both have the same bounds, so nothing can be out of range.
         let _ = self.histogram.add(&other.histogram);
         self.errors += other.errors;
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    pub(crate) fn figures(&self, label: &str, elapsed: Duration) -> Figures {
+    pub fn figures(&self, label: &str, elapsed: Duration) -> Figures {
         let micros = |nanos: u64| nanos as f64 / 1000.0;
         let at = |quantile: f64| {
             if self.histogram.is_empty() { 0.0 } else { micros(self.histogram.value_at_quantile(quantile)) }
@@ -61,23 +61,23 @@ impl Latencies {
 
 /// One line of a report.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Figures {
-    pub(crate) label: String,
-    pub(crate) ops: u64,
-    pub(crate) ops_per_second: f64,
-    pub(crate) avg_us: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p90_us: f64,
-    pub(crate) p95_us: f64,
-    pub(crate) p99_us: f64,
-    pub(crate) p999_us: f64,
-    pub(crate) min_us: f64,
-    pub(crate) max_us: f64,
-    pub(crate) errors: u64,
+pub struct Figures {
+    pub label: String,
+    pub ops: u64,
+    pub ops_per_second: f64,
+    pub avg_us: f64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p95_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub min_us: f64,
+    pub max_us: f64,
+    pub errors: u64,
 }
 
 impl Figures {
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         format!(
             "{}: ops={} ops/s={:.0} avg={} p50={} p90={} p95={} p99={} p99.9={} min={} max={} errors={}",
             self.label,
@@ -96,7 +96,7 @@ impl Figures {
     }
 }
 
-pub(crate) fn duration_text(micros: f64) -> String {
+pub fn duration_text(micros: f64) -> String {
     if micros >= 1_000_000.0 {
         format!("{:.3}s", micros / 1_000_000.0)
     } else if micros >= 1000.0 {
@@ -107,13 +107,13 @@ pub(crate) fn duration_text(micros: f64) -> String {
 }
 
 /// Index of the element with the median value (the lower one of an even number).
-pub(crate) fn median_index(values: &[f64]) -> usize {
+pub fn median_index(values: &[f64]) -> usize {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
     order.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     values.get(median_index(values)).copied().unwrap_or(0.0)
 }
 

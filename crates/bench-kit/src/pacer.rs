@@ -9,17 +9,17 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::fault::Fault;
+use crate::Unmeasurable;
 
 #[derive(Debug)]
-pub(crate) struct Pacer {
+pub struct Pacer {
     timer: AsyncFd<OwnedFd>,
 }
 
 impl Pacer {
-    pub(crate) fn new() -> Result<Pacer, Fault> {
+    pub fn new() -> Result<Pacer, Unmeasurable> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
-            .map_err(|error| Fault::Setup(format!("cannot create a timer: {error}")))?;
+            .map_err(|error| Unmeasurable(format!("cannot create a timer: {error}")))?;
         // Its replacement is an unsafe function for types whose descriptor may change or close early. An
         // `OwnedFd` that nobody else reaches cannot, and this workspace has no unsafe code.
         #[allow(deprecated)]
@@ -28,7 +28,7 @@ impl Pacer {
     }
 
     /// Returns at once when `due` has passed.
-    pub(crate) async fn wait_until(&mut self, due: Instant) -> Result<(), Fault> {
+    pub async fn wait_until(&mut self, due: Instant) -> Result<(), Unmeasurable> {
         let wait = due.saturating_duration_since(Instant::now());
         if wait.is_zero() {
             return Ok(());
@@ -38,7 +38,7 @@ impl Pacer {
             it_value: Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) },
         };
         timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)
-            .map_err(|error| Fault::Setup(format!("cannot set a timer: {error}")))?;
+            .map_err(|error| Unmeasurable(format!("cannot set a timer: {error}")))?;
         loop {
             let mut ready = self.timer.readable().await?;
             let mut expirations = [0u8; 8];

@@ -1,66 +1,27 @@
 //! The result of runs, as text lines or as one JSON document.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::fault::Fault;
+use crate::Unmeasurable;
+use crate::clocks::{CpuTime, Spent};
 use crate::host::Host;
-use crate::load::Measured;
-use crate::process::{CpuTime, MachineTime, ServerProcess};
+use crate::measured::Measured;
 use crate::statistics::{Figures, duration_text, median_index};
-
-/// Processor time spent during a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spent {
-    pub(crate) server: Option<CpuTime>,
-    pub(crate) generator: CpuTime,
-    pub(crate) machine: MachineTime,
-    pub(crate) window: Duration,
-}
-
-/// The clocks of a run at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    at: Instant,
-    server: Option<CpuTime>,
-    generator: CpuTime,
-    machine: MachineTime,
-}
-
-impl Reading {
-    pub(crate) fn take(server: Option<&ServerProcess>) -> Result<Reading, Fault> {
-        Ok(Reading {
-            at: Instant::now(),
-            server: server.map(ServerProcess::cpu_time).transpose()?,
-            generator: CpuTime::of("self")?,
-            machine: MachineTime::now()?,
-        })
-    }
-
-    pub(crate) fn since(self, earlier: Reading) -> Spent {
-        Spent {
-            server: self.server.zip(earlier.server).map(|(now, then)| now.since(then)),
-            generator: self.generator.since(earlier.generator),
-            machine: self.machine.since(earlier.machine),
-            window: self.at.saturating_duration_since(earlier.at),
-        }
-    }
-}
 
 /// How much of the machine went elsewhere while a run was measured, in percent of its processors.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Disturbance {
-    pub(crate) other_processes_percent: f64,
-    pub(crate) stolen_percent: f64,
+pub struct Disturbance {
+    pub other_processes_percent: f64,
+    pub stolen_percent: f64,
 }
 
 /// More than this is worth a warning: latencies are then partly somebody else's.
 const DISTURBED_PERCENT: f64 = 10.0;
 
 impl Disturbance {
-    pub(crate) fn of(spent: &Spent) -> Option<Disturbance> {
+    pub fn of(spent: &Spent) -> Option<Disturbance> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let all = spent.window.as_secs_f64() * 1e6 * processors;
         let ours = spent.server?.total_us() + spent.generator.total_us();
@@ -71,7 +32,7 @@ impl Disturbance {
         })
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let large = self.other_processes_percent + self.stolen_percent > DISTURBED_PERCENT;
         format!(
             "others {:.0}% stolen {:.0}% of the machine{}",
@@ -84,15 +45,15 @@ impl Disturbance {
 
 /// Processor time a run cost, per request and per operation.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Cost {
-    pub(crate) user_us_per_request: f64,
-    pub(crate) system_us_per_request: f64,
-    pub(crate) us_per_request: f64,
-    pub(crate) us_per_operation: f64,
+pub struct Cost {
+    pub user_us_per_request: f64,
+    pub system_us_per_request: f64,
+    pub us_per_request: f64,
+    pub us_per_operation: f64,
 }
 
 impl Cost {
-    fn of(spent: CpuTime, requests: u64, operations: u64) -> Cost {
+    pub fn of(spent: CpuTime, requests: u64, operations: u64) -> Cost {
         let requests = requests.max(1) as f64;
         Cost {
             user_us_per_request: spent.user_us / requests,
@@ -111,28 +72,28 @@ impl Cost {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct RunReport {
-    pub(crate) label: String,
-    pub(crate) clients: usize,
+pub struct RunReport {
+    pub label: String,
+    pub clients: usize,
     /// `closed-loop`, or the arrivals a second.
-    pub(crate) load: String,
-    pub(crate) elapsed_seconds: f64,
-    pub(crate) requests: u64,
-    pub(crate) phases: Vec<Figures>,
-    pub(crate) total: Figures,
-    pub(crate) server_cost: Option<Cost>,
-    pub(crate) generator_cost: Option<Cost>,
+    pub load: String,
+    pub elapsed_seconds: f64,
+    pub requests: u64,
+    pub phases: Vec<Figures>,
+    pub total: Figures,
+    pub server_cost: Option<Cost>,
+    pub generator_cost: Option<Cost>,
     /// Known only when the server's own time is.
-    pub(crate) disturbance: Option<Disturbance>,
+    pub disturbance: Option<Disturbance>,
     /// 99th percentile of the generator's own delay in sending at scheduled times.
-    pub(crate) generator_late_p99_us: Option<f64>,
-    pub(crate) unsent: u64,
-    pub(crate) first_error: Option<String>,
-    pub(crate) valid: bool,
+    pub generator_late_p99_us: Option<f64>,
+    pub unsent: u64,
+    pub first_error: Option<String>,
+    pub valid: bool,
 }
 
 impl RunReport {
-    pub(crate) fn new(
+    pub fn new(
         label: String,
         clients: usize,
         rate: Option<f64>,
@@ -166,7 +127,7 @@ impl RunReport {
         }
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut lines = Vec::new();
         if self.phases.len() > 1 {
             lines.extend(self.phases.iter().map(Figures::line));
@@ -203,12 +164,12 @@ impl RunReport {
 }
 
 /// Index of the run with the median throughput.
-pub(crate) fn median_run(runs: &[RunReport]) -> usize {
+pub fn median_run(runs: &[RunReport]) -> usize {
     median_index(&runs.iter().map(|run| run.total.ops_per_second).collect::<Vec<_>>())
 }
 
 /// Least, median and greatest of a figure over the runs.
-pub(crate) fn spread(values: &[f64]) -> String {
+pub fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{:.2} (from {:.2} to {:.2})", crate::statistics::median(values), least, most)
@@ -216,7 +177,7 @@ pub(crate) fn spread(values: &[f64]) -> String {
 
 /// Where results go: lines as they come, or everything at the end as one JSON document.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub struct Output {
     json: bool,
 }
 
@@ -229,11 +190,11 @@ struct Document<'a, T> {
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Output {
+    pub fn new(json: bool) -> Output {
         Output { json }
     }
 
-    pub(crate) fn line(&self, text: &str) -> Result<(), Fault> {
+    pub fn line(&self, text: &str) -> Result<(), Unmeasurable> {
         if self.json {
             return Ok(());
         }
@@ -242,13 +203,13 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    pub(crate) fn document<T: Serialize>(&self, host: &Host, valid: bool, result: &T) -> Result<(), Fault> {
+    pub fn document<T: Serialize>(&self, host: &Host, valid: bool, result: &T) -> Result<(), Unmeasurable> {
         if !self.json {
             return Ok(());
         }
         let document = Document { host, valid, result };
         let text = serde_json::to_string_pretty(&document)
-            .map_err(|error| Fault::Setup(format!("cannot write the result as JSON: {error}")))?;
+            .map_err(|error| Unmeasurable(format!("cannot write the result as JSON: {error}")))?;
         writeln!(std::io::stdout().lock(), "{text}")?;
         Ok(())
     }

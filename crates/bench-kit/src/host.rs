@@ -7,24 +7,24 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::fault::Fault;
+use crate::Unmeasurable;
 use crate::statistics::{duration_text, median};
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Host {
-    pub(crate) host: String,
-    pub(crate) kernel: String,
-    pub(crate) cpu: String,
-    pub(crate) cpus: usize,
-    pub(crate) file_system: String,
+pub struct Host {
+    pub host: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cpus: usize,
+    pub file_system: String,
     /// Median of appending 4 KiB to a file there and syncing its data: what one durable write costs this disk.
-    pub(crate) sync_4k_us: Option<f64>,
-    pub(crate) durability: String,
-    pub(crate) generator: String,
+    pub sync_4k_us: Option<f64>,
+    pub durability: String,
+    pub generator: String,
 }
 
 impl Host {
-    pub(crate) fn describe(root: &Path, durability: String) -> Host {
+    pub fn describe(root: &Path, durability: String, generator: &str) -> Host {
         let line = |path: &str| {
             fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
         };
@@ -45,14 +45,14 @@ impl Host {
             sync_4k_us: sync_cost_us(root).ok(),
             durability,
             generator: format!(
-                "lockd-bench {} ({} build)",
+                "{generator} {} ({} build)",
                 env!("CARGO_PKG_VERSION"),
                 if cfg!(debug_assertions) { "debug" } else { "release" }
             ),
         }
     }
 
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         format!(
             "# host={} kernel={} cpu=\"{}\" x{} fs={} sync_4k={} durability=\"{}\" generator=\"{}\"",
             self.host,
@@ -88,8 +88,8 @@ fn mount_type(mounts: &str, path: &Path) -> Option<String> {
         .map(|(_, kind)| kind.to_owned())
 }
 
-fn sync_cost_us(root: &Path) -> Result<f64, Fault> {
-    let path = root.join(format!("lockd-bench-sync-{}", std::process::id()));
+fn sync_cost_us(root: &Path) -> Result<f64, Unmeasurable> {
+    let path = root.join(format!("bench-sync-{}", std::process::id()));
     let measure = || {
         let mut file = File::create_new(&path)?;
         let mut costs = Vec::with_capacity(64);

@@ -1,0 +1,83 @@
+//! Calls of one's own, and what they say when no server answers.
+
+use lockd_client::{Body, Call, Error, RetryPolicy};
+
+use crate::fake::{Fake, Reply, json, refusal};
+use crate::{builder, client};
+
+#[tokio::test]
+async fn a_call_of_ones_own_is_treated_like_any_other() {
+    let passive = Fake::start([refusal(503, "node_passive", 30)]).await;
+    let active = Fake::start([Reply::Answer(
+        "HTTP/1.1 200 OK\r\nX-Key-Version: 2\r\nETag: e1\r\nContent-Length: 7\r\n\r\n{\"a\":1}".into(),
+    )])
+    .await;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let client = builder(&[&passive, &active])
+        .observe(move |attempt| log.lock().unwrap().push((attempt.url.clone(), attempt.status)))
+        .correlation_id("mine")
+        .build()
+        .unwrap();
+    let mut call = Call::post("/v1/get");
+    call.query("key", "a b").header("X-Lease-ID", "l").streaming();
+    let answer = client.send(call).await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.header("x-key-version"), answer.etag()),
+        (200, Some("2"), Some("e1".into()))
+    );
+    assert_eq!(&answer.into_body().collect(7).await.unwrap()[..], b"{\"a\":1}");
+    let asked = active.call(0);
+    assert_eq!(asked.target, "/v1/get?key=a+b");
+    assert_eq!(
+        (asked.header("x-lease-id"), asked.header("x-correlation-id")),
+        (Some("l".into()), Some("mine".into()))
+    );
+    let url = |fake: &Fake| format!("{}/v1/get?key=a+b", fake.endpoint());
+    assert_eq!(*seen.lock().unwrap(), [(url(&passive), Some(503)), (url(&active), Some(200))]);
+}
+
+#[tokio::test]
+async fn a_reader_that_fails_half_way_cuts_the_call_off() {
+    let fake = Fake::start([json(200, "{}")]).await;
+    let (pieces, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        pieces.send(Ok("{\"a\":".into())).await.unwrap();
+        pieces.send(Err(std::io::Error::other("line 1: not JSON"))).await.unwrap();
+    });
+    let mut call = Call::post("/v1/update");
+    call.body(Body::pieces(receiver));
+    let error = client(&[&fake]).send(call).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Source { .. }) && error.to_string().ends_with("line 1: not JSON"),
+        "{error}"
+    );
+    assert_eq!(fake.calls(), 0, "a server would take it for complete");
+}
+
+#[tokio::test]
+async fn a_reader_that_was_not_touched_goes_to_the_next_server() {
+    let (gone, there) = (Fake::gone(), Fake::start([json(200, "{}")]).await);
+    let mut call = Call::post("/v1/update");
+    call.body(Body::reader(&b"document"[..])).retry(RetryPolicy::none());
+    client(&[&gone, &there]).send(call).await.unwrap();
+    assert_eq!(there.call(0).body, b"document");
+}
+
+#[tokio::test]
+async fn an_unreachable_service_is_told_server_by_server() {
+    let (gone, broken) = (Fake::gone(), Fake::start([Reply::Close]).await);
+    let mut call = Call::get("/v1/describe");
+    call.retry(RetryPolicy::none());
+    let error = client(&[&gone, &broken]).send(call).await.unwrap_err();
+    let Error::Unreachable(unreachable) = error else { panic!("{error:?}") };
+    let servers: Vec<String> = unreachable.causes.iter().map(|cause| cause.endpoint.to_string()).collect();
+    assert_eq!(servers, [gone.endpoint(), broken.endpoint()]);
+    assert!(unreachable.causes[0].reason.contains("refused"), "{unreachable}");
+    assert!(unreachable.maybe_applied);
+
+    // That one is there but passive says more than that the other is not.
+    let passive = Fake::start([refusal(503, "node_passive", 0)]).await;
+    let client = builder(&[&passive, &gone]).retry(RetryPolicy::none()).build().unwrap();
+    assert_eq!(client.describe("a").await.unwrap_err().code(), Some("node_passive"));
+}
