@@ -23,4 +23,4 @@ fi
 npm run --silent build
 rm -rf dist-test
 npx --no-install tsc -p tsconfig.test.json
-node --test --test-timeout=120000 dist-test/*.test.js
+node --test --test-timeout=600000 dist-test/*.test.js

@@ -141,7 +141,7 @@ describe("one server", () => {
     const losses: string[] = [];
     let lost: () => void = () => {};
     const loss = new Promise<void>((resolve) => (lost = resolve));
-    const lock = lockOn(key, { leaseTtlS: 2, renewRatio: 0.1, onLockLost: (_key, token) => { losses.push(token); lost(); } });
+    const lock = lockOn(key, { leaseTtlS: 60, renewRatio: 0.005, onLockLost: (_key, token) => { losses.push(token); lost(); } });
     let token: string | null = null;
     const outcome = lock.withLock(async () => {
       token = lock.token;

@@ -89,7 +89,7 @@ async fn dflockd_clients_40_to_43_two_phases() {
 async fn dflockd_clients_51_released_by_another() {
     let daemon = Daemon::start(&[]);
     let client = daemon.client();
-    let lock = client.lock("k").unwrap().lease(seconds(2)).unwrap().renew_ratio(0.1).unwrap();
+    let lock = client.lock("k").unwrap().lease(seconds(60)).unwrap().renew_ratio(0.005).unwrap();
     let outcome = lock
         .with_lock(async |guard| {
             let mut other = client.connect("k").await?;

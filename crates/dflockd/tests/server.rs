@@ -182,3 +182,133 @@ fn a_blank_secret_is_no_secret_and_an_error() {
     let output = daemon::command(&["--help"], &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }
+
+/// A value of `/proc/<pid>/status` in KiB.
+fn status_kib(daemon: &Daemon, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Processor time that the daemon has used, in ticks of the kernel (mostly 10 ms).
+fn cpu_ticks(daemon: &Daemon) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", daemon.child.id())).unwrap();
+    let fields: Vec<&str> = text.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn readers_that_never_read_cost_a_bounded_buffer() {
+    let mut daemon = Daemon::start(&["--max-locks", "100000", "--write-timeout", "3"]);
+    let mut worker = daemon.connect();
+    for block in 0..50 {
+        let requests: String = (0..100).map(|key| format!("l\n{block}-{key:0>180}\n0 900\n")).collect();
+        worker.send(requests);
+        (0..100).for_each(|_| assert!(worker.line().unwrap().starts_with("ok ")));
+    }
+    let before = status_kib(&daemon, "VmRSS");
+    // Each of the replies has more than a megabyte.
+    let mut lazy: Vec<Client> = (0..20).map(|_| daemon.connect()).collect();
+    for client in &mut lazy {
+        client.send("stats\n_\n\n".repeat(50));
+    }
+    daemon.pass(0);
+    worker.is_open();
+    let grown = status_kib(&daemon, "VmRSS").saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB more for 20 readers that do not read");
+    // They are cut after the write timeout; the worker is not.
+    worker.send("ping\n\n\n");
+    daemon.pass(3100);
+    assert_eq!(worker.line().as_deref(), Some("ok"));
+    worker.sees_connections(1);
+}
+
+#[test]
+fn thousands_that_leave_at_once_take_everything_along() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+    let room = limit.current.unwrap_or(u64::MAX).saturating_sub(500);
+    let count = room.min(10_000);
+    let mut daemon = Daemon::start(&["--max-locks", "100000"]);
+    let mut worker = daemon.connect();
+    let mut crowd: Vec<Client> = (0..count).map(|_| daemon.connect()).collect();
+    for (number, client) in crowd.iter_mut().enumerate() {
+        client.send(format!("l\n{number}\n0 900\n"));
+    }
+    for client in &mut crowd {
+        client.granted(900);
+    }
+    // One waits for what the last of them holds.
+    let mut waiter = daemon.connect();
+    waiter.send(format!("l\n{}\n900\n", count - 1));
+    worker.sees_waiters(1);
+    drop(crowd);
+    waiter.granted(33);
+    worker.sees_connections(2);
+    daemon.pass(0);
+    assert_eq!(worker.stats()["locks"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn out_of_descriptors_it_neither_spins_nor_stops() {
+    // By the time of the machine, because what is measured is how often it tries again.
+    let mut daemon = Daemon::start_timed(&["--read-timeout", "900"]);
+    let mut friend = daemon.connect();
+    friend.is_open();
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    let small = rustix::process::Rlimit { current: Some(40), maximum: Some(40) };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, small).unwrap();
+    let crowd: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
+    daemon.log_line("accept error");
+    let before = cpu_ticks(&daemon);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let used = cpu_ticks(&daemon) - before;
+    assert!(used < 50, "{used} ticks of work in a second and a half without anything to do");
+    friend.is_open();
+    drop(crowd);
+    daemon.connect().is_open();
+}
+
+#[test]
+fn noise_on_some_connections_does_not_reach_the_others() {
+    let daemon = Daemon::start(&["--max-locks", "64"]);
+    let mut worker = daemon.connect();
+    let mut rng = fastrand::Rng::with_seed(5);
+    let words = [
+        "l", "e", "w", "r", "n", "sl", "se", "k", "0", "1 2", "\n", "\n", "\r", "\0", "stats", "\u{a0}", "-",
+    ];
+    for round in 0..60 {
+        let token = worker.grant("l\nmine\n0\n", 33);
+        let mut noisy = daemon.connect();
+        for _ in 0..rng.usize(1..60) {
+            let noise: Vec<u8> = if rng.u8(..4) == 0 {
+                (0..rng.usize(..400)).map(|_| rng.u8(..)).collect()
+            } else {
+                (0..rng.usize(..40)).flat_map(|_| rng.choice(words).unwrap().bytes()).collect()
+            };
+            noisy.send(noise);
+        }
+        if round % 2 == 0 {
+            noisy.half_close();
+        }
+        assert_eq!(worker.ask(format!("n\nmine\n{token} 44\n")), "ok 44");
+        assert_eq!(worker.ask(format!("r\nmine\n{token}\n")), "ok");
+    }
+    worker.sees_connections(1);
+}
+
+#[test]
+fn a_peer_that_vanished_without_a_word_is_found_by_the_read_timeout() {
+    // Half open: the socket stays, nothing is ever sent again. Its locks go after the read timeout.
+    let mut daemon = Daemon::start(&["--read-timeout", "5"]);
+    let mut vanished = daemon.connect();
+    vanished.grant("l\nk\n0 900\n", 900);
+    let mut waiter = daemon.connect();
+    waiter.send("l\nk\n100\n");
+    daemon.pass(4999);
+    assert_eq!(waiter.arrived(), None);
+    daemon.pass(1);
+    waiter.granted(33);
+}

@@ -395,3 +395,27 @@ fn a_connection_on_its_way_out_is_granted_nothing() {
     assert_eq!(world.table.release(0, Space::Lock, b"k", Some(token)), Outcome::Done);
     assert!(matches!(world.table.next_event(), Some(Event::Granted { conn: 2, .. })));
 }
+
+#[test]
+fn nobody_overtakes_those_who_queued_while_nothing_was_granted() {
+    let rules = Rules {
+        max_locks: 9,
+        max_waiters: 0,
+        sweep_interval: SECOND,
+        gc_interval: SECOND,
+        gc_max_idle: SECOND,
+        auto_release: true,
+        grace_until: 5 * SECOND,
+        first_counter: 1,
+    };
+    let mut table = Table::new(rules, Box::new(|| 7));
+    table.connect(0, 1);
+    table.connect(1, 2);
+    assert_eq!(table.acquire(0, 0, Space::Lock, b"k", 9, 1, 9), Outcome::Blocked);
+    assert_eq!(table.next_deadline(), Some(5 * SECOND));
+    // The grace is over, but nothing was done about it yet.
+    assert_eq!(table.acquire(5 * SECOND, 1, Space::Lock, b"k", 9, 1, 9), Outcome::Blocked);
+    while table.advance(5 * SECOND, 1) {}
+    assert!(matches!(table.next_event(), Some(Event::Granted { conn: 0, .. })));
+    assert_eq!(table.next_event(), None);
+}

@@ -182,12 +182,12 @@ fn read_grant(body: &[u8]) -> Option<Grant> {
 
 /// The text behind `"name":`. Enough for these flat answers, whose values never contain the names looked for
 /// because the generator chooses key and owner.
-fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let at = memchr::memmem::find(text.as_bytes(), name.as_bytes())?;
     text[at + name.len()..].trim_start().strip_prefix(':').map(str::trim_start)
 }
 
-fn quoted(text: &str) -> Option<String> {
+pub(crate) fn quoted(text: &str) -> Option<String> {
     let (value, _) = text.strip_prefix('"')?.split_once('"')?;
     Some(value.to_owned())
 }

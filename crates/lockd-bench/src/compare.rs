@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 use crate::load::Plan;
-use crate::session::{Subject, block_on, durability, etcd_run, lock_run};
+use crate::session::{Subject, block_on, durability, etcd_run, lock_run, queue_run, redis_run};
 use crate::settings::Settings;
 use crate::workload::read::Read;
 use bench_kit::host::Host;
@@ -33,6 +33,32 @@ struct Comparison {
 
 /// Lock cycles a second: lockd divided by etcd.
 pub(crate) fn with_etcd(settings: &Settings, output: &Output) -> Result<bool, Fault> {
+    let peer = Peer { name: "etcd", run: etcd_run };
+    in_turns(settings, output, "compare", &peer, lock_run, "cycles/s, lockd over etcd")
+}
+
+/// Messages a second through enqueue, dequeue and ack: lockd divided by Redis Streams.
+pub(crate) fn with_redis(settings: &Settings, output: &Output) -> Result<bool, Fault> {
+    let peer = Peer { name: "redis", run: redis_run };
+    in_turns(settings, output, "queue-compare", &peer, queue_run, "cycles/s, lockd over Redis Streams")
+}
+
+type Run = fn(&Settings, &Plan) -> Result<RunReport, Fault>;
+
+/// What lockd is compared with.
+struct Peer {
+    name: &'static str,
+    run: Run,
+}
+
+fn in_turns(
+    settings: &Settings,
+    output: &Output,
+    label: &str,
+    peer: &Peer,
+    lockd: Run,
+    ratio_of: &'static str,
+) -> Result<bool, Fault> {
     let host = Host::describe(&settings.root, durability(settings), "lockd-bench");
     output.line(&host.line())?;
     let mut comparisons = Vec::new();
@@ -42,26 +68,27 @@ pub(crate) fn with_etcd(settings: &Settings, output: &Output) -> Result<bool, Fa
         let mut rounds = Rounds::new(*clients);
         for round in 0..settings.runs {
             output.line(&format!("clients {clients}, round {} of {}", round + 1, settings.runs))?;
-            let etcd = etcd_run(settings, &plan)?;
-            output.line(&etcd.text())?;
-            let lockd = lock_run(settings, &plan)?;
+            let reference = (peer.run)(settings, &plan)?;
+            output.line(&reference.text())?;
+            let lockd = lockd(settings, &plan)?;
             output.line(&lockd.text())?;
-            rounds.add(etcd, lockd, |run| run.total.ops_per_second);
+            rounds.add(reference, lockd, |run| run.total.ops_per_second);
         }
         summary.push(format!(
-            "compare: clients={clients} lockd/etcd={} lockd={} etcd={} cycles/s; cpu lockd={} etcd={} us/cycle",
+            "{label}: clients={clients} lockd/{peer}={} lockd={} {peer}={} cycles/s; cpu lockd={} {peer}={} us/cycle",
             spread(&rounds.ratios),
             spread(&throughputs(&rounds.subject)),
             spread(&throughputs(&rounds.reference)),
             spread(&costs_per_operation(&rounds.subject)),
             spread(&costs_per_operation(&rounds.reference)),
+            peer = peer.name,
         ));
         comparisons.push(rounds);
     }
     for line in &summary {
         output.line(line)?;
     }
-    finish(output, &host, Comparison { ratio_of: "cycles/s, lockd over etcd", comparisons })
+    finish(output, &host, Comparison { ratio_of, comparisons })
 }
 
 /// Server processor time a request: a public read divided by an empty answer, on one server.

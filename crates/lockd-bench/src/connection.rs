@@ -230,14 +230,14 @@ fn parse_decimal(bytes: &[u8]) -> Option<usize> {
         .try_fold(0usize, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + usize::from(byte - b'0')))
 }
 
-enum Chunk {
+pub(crate) enum Chunk {
     Partial,
     Data { skip: usize, length: usize },
     End,
 }
 
 /// Finds the next whole chunk at the start of `bytes`. Trailers are accepted and ignored.
-fn next_chunk(bytes: &[u8]) -> Result<Chunk, Fault> {
+pub(crate) fn next_chunk(bytes: &[u8]) -> Result<Chunk, Fault> {
     let Some(line_end) = memchr::memmem::find(bytes, b"\r\n") else {
         return if bytes.len() > 64 {
             Err(Fault::Malformed("chunk size line too long".into()))

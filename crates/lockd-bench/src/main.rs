@@ -9,6 +9,8 @@ mod fault;
 mod held_leases;
 mod load;
 mod process;
+mod queue;
+mod redis;
 mod session;
 mod settings;
 mod workload;
@@ -42,6 +44,10 @@ fn run(settings: &Settings) -> Result<bool, Fault> {
     match settings.task {
         Task::Compare => compare::with_etcd(settings, &output),
         Task::ReadRatio => compare::reads_with_empty_answers(settings, &output),
+        Task::QueueCompare => compare::with_redis(settings, &output),
+        Task::QueueDrain => queue::drain::measure(settings, &output),
+        Task::QueueDepth => queue::depth::measure(settings, &output),
+        Task::QueueScale => queue::scale::measure(settings, &output),
         Task::HeldLeases => held_leases::measure(settings, &output),
         _ => session::repeat(settings, &output),
     }

@@ -6,12 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::calls::health_request;
+use bench_kit::clocks::{CpuTime, resident_bytes};
+
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::redis::connection::RedisConnection;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How a server is asked whether it is ready.
+#[derive(Clone, Debug)]
+pub(crate) enum Health {
+    /// A GET of this path is answered 200.
+    Http(&'static str),
+    /// Redis' PING.
+    Ping,
+}
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
@@ -30,7 +41,7 @@ impl ServerProcess {
         mut command: Command,
         endpoint: Endpoint,
         log: PathBuf,
-        health_path: &str,
+        health: &Health,
     ) -> Result<ServerProcess, Fault> {
         let output = File::options()
             .create(true)
@@ -43,10 +54,9 @@ impl ServerProcess {
             Fault::Setup(format!("cannot start {}: {error}", command.get_program().display()))
         })?;
         let mut server = ServerProcess { child, endpoint, log, ready_after: Duration::ZERO };
-        let request = health_request_at(health_path);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         loop {
-            if runtime.block_on(probe(&server.endpoint, &request)) {
+            if runtime.block_on(health.probe(&server.endpoint)) {
                 server.ready_after = started.elapsed();
                 return Ok(server);
             }
@@ -58,7 +68,7 @@ impl ServerProcess {
             }
             if started.elapsed() > START_LIMIT {
                 return Err(Fault::Setup(format!(
-                    "{name} did not answer {health_path} within {START_LIMIT:?}; its last output:\n{}",
+                    "{name} did not answer {health:?} within {START_LIMIT:?}; its last output:\n{}",
                     server.last_output()
                 )));
             }
@@ -70,8 +80,12 @@ impl ServerProcess {
         self.child.id()
     }
 
+    pub(crate) fn cpu_time(&self) -> Result<CpuTime, Fault> {
+        Ok(CpuTime::of(&self.id().to_string())?)
+    }
+
     pub(crate) fn resident_bytes(&self) -> Result<u64, Fault> {
-        Ok(bench_kit::clocks::resident_bytes(self.id())?)
+        Ok(resident_bytes(self.id())?)
     }
 
     /// Ends the server at once, as a crash would.
@@ -95,19 +109,24 @@ impl Drop for ServerProcess {
     }
 }
 
-fn health_request_at(path: &str) -> Vec<u8> {
-    if path == "/healthz" {
-        return health_request();
+impl Health {
+    async fn probe(&self, endpoint: &Endpoint) -> bool {
+        let attempt = async {
+            match self {
+                Health::Http(path) => {
+                    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                    let mut connection = Connection::open(endpoint).await?;
+                    connection.exchange(request.as_bytes()).await.map(|answer| answer.status == 200)
+                }
+                Health::Ping => {
+                    let mut connection = RedisConnection::open(endpoint).await?;
+                    connection.push(&[b"PING"])?;
+                    connection.send("PING", 1).await.map(|reply| reply == b"+PONG\r\n")
+                }
+            }
+        };
+        matches!(tokio::time::timeout(Duration::from_secs(1), attempt).await, Ok(Ok(true)))
     }
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
-}
-
-async fn probe(endpoint: &Endpoint, request: &[u8]) -> bool {
-    let attempt = async {
-        let mut connection = Connection::open(endpoint).await?;
-        connection.exchange(request).await.map(|answer| answer.status == 200)
-    };
-    matches!(tokio::time::timeout(Duration::from_secs(1), attempt).await, Ok(Ok(true)))
 }
 
 /// A loopback port that was free a moment ago.
@@ -163,10 +182,15 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo no such store; exit 3"]);
         let endpoint = Endpoint::Unix(directory.path().join("none.sock"));
-        let fault =
-            ServerProcess::start("lockd", command, endpoint, directory.path().join("log"), "/healthz")
-                .unwrap_err()
-                .to_string();
+        let fault = ServerProcess::start(
+            "lockd",
+            command,
+            endpoint,
+            directory.path().join("log"),
+            &Health::Http("/healthz"),
+        )
+        .unwrap_err()
+        .to_string();
         assert!(fault.contains("exit status: 3") && fault.contains("no such store"), "{fault}");
     }
 }

@@ -12,7 +12,11 @@ use crate::etcd;
 use crate::etcd::cycle::EtcdCycle;
 use crate::fault::Fault;
 use crate::load::{Plan, Workload, drive};
-use crate::process::{RunDirectory, ServerProcess, free_port};
+use crate::process::{Health, RunDirectory, ServerProcess, free_port};
+use crate::queue::cycle::MessageCycle;
+use crate::queue::handover::MessageHandover;
+use crate::redis;
+use crate::redis::cycle::RedisCycle;
 use crate::settings::{Settings, Store, Task};
 use crate::workload::handover::{Handover, Release};
 use crate::workload::keepalive::Keepalive;
@@ -38,21 +42,24 @@ impl Subject {
         }
         let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
         let process = start_lockd(settings, directory.path())?;
-        Ok(Subject {
-            endpoint: process.endpoint.clone(),
-            process: Some(process),
-            _directory: Some(directory),
-        })
+        Ok(Subject::started(process, directory))
     }
 
     pub(crate) fn etcd(settings: &Settings) -> Result<Subject, Fault> {
         let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
         let process = etcd::start(&settings.etcd_bin, directory.path())?;
-        Ok(Subject {
-            endpoint: process.endpoint.clone(),
-            process: Some(process),
-            _directory: Some(directory),
-        })
+        Ok(Subject::started(process, directory))
+    }
+
+    pub(crate) fn redis(settings: &Settings) -> Result<Subject, Fault> {
+        let directory = RunDirectory::create(&settings.root, settings.keep_root)?;
+        let process = redis::start(&settings.redis_bin, directory.path())?;
+        Ok(Subject::started(process, directory))
+    }
+
+    /// A server that was started by somebody else, in this directory.
+    pub(crate) fn started(process: ServerProcess, directory: RunDirectory) -> Subject {
+        Subject { endpoint: process.endpoint.clone(), process: Some(process), _directory: Some(directory) }
     }
 
     pub(crate) fn measure<W: Workload>(&self, plan: &Plan, workload: &Arc<W>) -> Result<RunReport, Fault> {
@@ -106,7 +113,7 @@ pub(crate) fn start_lockd(settings: &Settings, directory: &Path) -> Result<Serve
         None => command.arg("--disable-storage-encryption"),
     };
     command.args(&settings.server_args);
-    ServerProcess::start("lockd", command, endpoint, directory.join("lockd.log"), "/healthz")
+    ServerProcess::start("lockd", command, endpoint, directory.join("lockd.log"), &Health::Http("/healthz"))
 }
 
 fn beside_us(name: &str) -> Result<PathBuf, Fault> {
@@ -125,8 +132,10 @@ pub(crate) fn durability(settings: &Settings) -> String {
     if settings.endpoint.is_some() {
         return "unknown: the server was not started by this run".to_owned();
     }
-    if settings.task == Task::EtcdLock {
-        return "fsync before each answer (etcd's default)".to_owned();
+    match settings.task {
+        Task::EtcdLock => return "fsync before each answer (etcd's default)".to_owned(),
+        Task::RedisQueue => return "fsync before each answer (appendfsync always)".to_owned(),
+        _ => {}
     }
     let encryption = if settings.bundle.is_some() { "encrypted" } else { "plaintext" };
     let sync = match &settings.store {
@@ -182,8 +191,10 @@ pub(crate) fn repeat(settings: &Settings, output: &Output) -> Result<bool, Fault
 }
 
 fn single(settings: &Settings, run: usize) -> Result<RunReport, Fault> {
-    if settings.task == Task::EtcdLock {
-        return etcd_run(settings, &settings.plan);
+    match settings.task {
+        Task::EtcdLock => return etcd_run(settings, &settings.plan),
+        Task::RedisQueue => return redis_run(settings, &settings.plan),
+        _ => {}
     }
     let subject = Subject::lockd(settings)?;
     let endpoint = subject.endpoint.clone();
@@ -196,6 +207,16 @@ fn single(settings: &Settings, run: usize) -> Result<RunReport, Fault> {
         }
         Task::Health => subject.measure(&settings.plan, &Arc::new(Read::health(endpoint))),
         Task::Keepalive => subject.measure(&settings.plan, &Arc::new(Keepalive { endpoint, prefix })),
+        Task::Queue => {
+            let queue = format!("bench-{}-{run}", std::process::id());
+            let cycle = MessageCycle { endpoint, queue, payload_bytes: settings.payload_bytes };
+            subject.measure(&settings.plan, &Arc::new(cycle))
+        }
+        Task::QueueHandover => {
+            let prefix = format!("bench-{}-{run}", std::process::id());
+            let handover = MessageHandover { endpoint, prefix, payload_bytes: settings.payload_bytes };
+            subject.measure(&settings.plan, &Arc::new(handover))
+        }
         Task::Handover => {
             let key = format!("{prefix}/handover");
             let workload = Handover { endpoint, key, releases: Mutex::new(Release::default()) };
@@ -223,5 +244,20 @@ pub(crate) fn etcd_run(settings: &Settings, plan: &Plan) -> Result<RunReport, Fa
     let subject = Subject::etcd(settings)?;
     let connections = settings.etcd_connections.unwrap_or(plan.clients);
     let workload = EtcdCycle::new(subject.endpoint.clone(), settings.payload_bytes, connections)?;
+    subject.measure(plan, &Arc::new(workload))
+}
+
+/// One run of the message cycle on a new lockd.
+pub(crate) fn queue_run(settings: &Settings, plan: &Plan) -> Result<RunReport, Fault> {
+    let subject = Subject::lockd(settings)?;
+    let (endpoint, queue) = (subject.endpoint.clone(), "bench-compare".to_owned());
+    let workload = MessageCycle { endpoint, queue, payload_bytes: settings.payload_bytes };
+    subject.measure(plan, &Arc::new(workload))
+}
+
+/// One run of the equivalent cycle on a new Redis.
+pub(crate) fn redis_run(settings: &Settings, plan: &Plan) -> Result<RunReport, Fault> {
+    let subject = Subject::redis(settings)?;
+    let workload = block_on(RedisCycle::new(subject.endpoint.clone(), settings.payload_bytes))?;
     subject.measure(plan, &Arc::new(workload))
 }

@@ -22,6 +22,15 @@ workloads on a lockd server:
   handover      --clients waiters on one key: release answered -> next grant received
   held-leases   --leases held at once: memory, restart after a kill, expiry all together
   read-ratio    health and public-read in turn on one server; ratio of processor time
+queue workloads on a lockd server:
+  queue         enqueue, dequeue, ack: every client on the same queue
+  queue-drain   consuming a filled queue by dequeue and by subscribe, in turns; ratio
+  queue-handover  enqueue to a consumer that waits, a pair of them a client
+  queue-depth   dequeue from an empty queue, from --messages ready, from --messages delayed, in turns; ratios
+  queue-scale   memory and latency: a large payload, many queues, many waiting consumers, a crowded neighbour
+with Redis Streams as the reference:
+  redis-queue   the equivalent of queue: XADD, XREADGROUP, XACK with XDEL
+  queue-compare redis-queue and queue in turns on the same disk; ratios
 with etcd as the reference:
   etcd-lock     the lock cycle's equivalent on etcd
   compare       etcd-lock and lock in turn on the same disk; ratios
@@ -36,11 +45,13 @@ which server:
   --root DIR            where run directories are made (default: the temporary directory)
   --keep-root           leave the run directories (stores and server logs) behind
   --etcd-bin PATH       default /usr/bin/etcd
+  --redis-bin PATH      default /usr/bin/redis-server
   --etcd-connections N  share so many connections among the clients (default: one each)
 
 how:
-  --clients N           concurrent clients, one connection each (default 8; handover 16, held-leases 64)
-  --client-counts A,B   client counts of compare (default 1,64)
+  --clients N           concurrent clients, one connection each (default 8; handover and queue 16,
+                        held-leases 64, queue-handover and queue-depth 1)
+  --client-counts A,B   client counts of compare (default 1,64) and queue-compare (default 16)
   --threads N           generator threads, at most 2 (default 1)
   --duration SECONDS    measured time of a run (default 5)
   --warmup SECONDS      unmeasured time before it (default 1)
@@ -49,6 +60,9 @@ how:
   --runs N              repeat, report the median too (default 3; held-leases 1)
   --payload-bytes N     size of the JSON state (default 4096)
   --keys own|fresh      lock: one key a client, or a new key every cycle (default own)
+  --messages N          queue-drain: in the queue (default 200000); queue-depth: in each (default 1000000)
+  --prefetch N          queue-drain: page size of subscribe (default 16)
+  --acks                queue-drain: acknowledge every message
   --leases N            held-leases: how many (default 100000)
   --ttl SECONDS         held-leases: time from the first grant to the expiry of all (default: as needed)
   --freeze              held-leases: stop the server over the deadline, so that all leases expire in one instant
@@ -68,6 +82,13 @@ pub(crate) enum Task {
     ReadRatio,
     EtcdLock,
     Compare,
+    Queue,
+    QueueDrain,
+    QueueHandover,
+    QueueDepth,
+    QueueScale,
+    RedisQueue,
+    QueueCompare,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +110,16 @@ pub(crate) struct Settings {
     pub(crate) root: PathBuf,
     pub(crate) keep_root: bool,
     pub(crate) etcd_bin: PathBuf,
+    pub(crate) redis_bin: PathBuf,
     pub(crate) etcd_connections: Option<usize>,
     pub(crate) client_counts: Vec<usize>,
     pub(crate) plan: Plan,
     pub(crate) runs: usize,
     pub(crate) payload_bytes: usize,
     pub(crate) fresh_keys: bool,
+    pub(crate) messages: u64,
+    pub(crate) prefetch: usize,
+    pub(crate) acks: bool,
     pub(crate) leases: usize,
     pub(crate) ttl: Option<u64>,
     pub(crate) freeze: bool,
@@ -112,6 +137,7 @@ impl Settings {
         let mut task = None;
         let mut clients = None;
         let mut runs = None;
+        let mut messages = None;
         let mut settings = Settings {
             task: Task::Lock,
             endpoint: None,
@@ -123,8 +149,9 @@ impl Settings {
             root: std::env::temp_dir(),
             keep_root: false,
             etcd_bin: PathBuf::from("/usr/bin/etcd"),
+            redis_bin: PathBuf::from("/usr/bin/redis-server"),
             etcd_connections: None,
-            client_counts: vec![1, 64],
+            client_counts: Vec::new(),
             plan: Plan {
                 clients: 8,
                 threads: 1,
@@ -136,6 +163,9 @@ impl Settings {
             runs: 3,
             payload_bytes: 4096,
             fresh_keys: false,
+            messages: 0,
+            prefetch: 16,
+            acks: false,
             leases: 100_000,
             ttl: None,
             freeze: false,
@@ -175,6 +205,10 @@ impl Settings {
                 "root" => settings.root = flag.value()?.into(),
                 "keep-root" => settings.keep_root = true,
                 "etcd-bin" => settings.etcd_bin = flag.value()?.into(),
+                "redis-bin" => settings.redis_bin = flag.value()?.into(),
+                "messages" => messages = Some(flag.count(1, 100_000_000)?),
+                "prefetch" => settings.prefetch = flag.count(1, 64)? as usize,
+                "acks" => settings.acks = true,
                 "etcd-connections" => {
                     settings.etcd_connections = Some(flag.count(1, MAX_CLIENTS as u64)? as usize);
                 }
@@ -220,11 +254,18 @@ impl Settings {
         settings.task =
             task.ok_or_else(|| Fault::Setup("name a workload; lockd-bench --help lists them".to_owned()))?;
         settings.plan.clients = clients.unwrap_or(match settings.task {
-            Task::Handover => 16,
+            Task::Handover | Task::Queue | Task::RedisQueue => 16,
+            Task::QueueHandover | Task::QueueDepth => 1,
             Task::HeldLeases => 64,
             _ => 8,
         });
-        settings.runs = runs.unwrap_or(if settings.task == Task::HeldLeases { 1 } else { 3 });
+        if settings.client_counts.is_empty() {
+            settings.client_counts = if settings.task == Task::QueueCompare { vec![16] } else { vec![1, 64] };
+        }
+        settings.messages =
+            messages.unwrap_or(if settings.task == Task::QueueDepth { 1_000_000 } else { 200_000 });
+        let once = matches!(settings.task, Task::HeldLeases | Task::QueueScale);
+        settings.runs = runs.unwrap_or(if once { 1 } else { 3 });
         settings.check()?;
         Ok(Some(settings))
     }
@@ -234,14 +275,24 @@ impl Settings {
             if self.server_bin.is_some() {
                 return Err(Fault::Setup("give --endpoint or --server-bin, not both".into()));
             }
-            if matches!(self.task, Task::HeldLeases | Task::Compare | Task::EtcdLock) {
+            if matches!(
+                self.task,
+                Task::HeldLeases
+                    | Task::Compare
+                    | Task::EtcdLock
+                    | Task::QueueDrain
+                    | Task::QueueDepth
+                    | Task::QueueScale
+                    | Task::RedisQueue
+                    | Task::QueueCompare
+            ) {
                 return Err(Fault::Setup(
                     "this workload starts its own servers; leave --endpoint out".into(),
                 ));
             }
         }
-        if self.plan.rate.is_some() && self.task == Task::Handover {
-            return Err(Fault::Setup("handover has no arrivals of its own; leave --rate out".into()));
+        if self.plan.rate.is_some() && matches!(self.task, Task::Handover | Task::QueueHandover) {
+            return Err(Fault::Setup("a hand-over has no arrivals of its own; leave --rate out".into()));
         }
         Ok(())
     }
@@ -258,6 +309,13 @@ fn parse_task(name: &str) -> Result<Task, Fault> {
         "read-ratio" => Task::ReadRatio,
         "etcd-lock" => Task::EtcdLock,
         "compare" => Task::Compare,
+        "queue" => Task::Queue,
+        "queue-drain" => Task::QueueDrain,
+        "queue-handover" => Task::QueueHandover,
+        "queue-depth" => Task::QueueDepth,
+        "queue-scale" => Task::QueueScale,
+        "redis-queue" => Task::RedisQueue,
+        "queue-compare" => Task::QueueCompare,
         other => {
             return Err(Fault::Setup(format!("unknown workload {other:?}; lockd-bench --help lists them")));
         }

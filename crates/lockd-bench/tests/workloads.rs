@@ -41,6 +41,9 @@ fn every_workload_measures_what_it_was_asked_to() {
         ("health", 300, 1, &[]),
         ("keepalive", 300, 1, &[]),
         ("handover", 600, 4, &["--clients", "5"]),
+        ("queue", 900, 3, &["--clients", "5", "--threads", "2"]),
+        ("queue", 900, 3, &["--clients", "5", "--rate", "1000"]),
+        ("queue-handover", 900, 4, &[]),
         ("public-read", 300, 1, &["--rate", "3000"]),
     ] {
         let result = on_fake(workload, more);
@@ -115,6 +118,49 @@ fn etcd_is_driven_through_whole_cycles() {
         assert!(run["server_cost"]["us_per_operation"].as_f64().unwrap() > 0.0, "{run}");
     }
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "run directories are left behind");
+}
+
+#[test]
+fn redis_is_driven_through_whole_cycles() {
+    if !Path::new("/usr/bin/redis-server").exists() {
+        eprintln!("skipped: no /usr/bin/redis-server (package redis-server)");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().to_str().unwrap();
+    let result = measured(&[
+        "redis-queue",
+        "--root",
+        root,
+        "--clients=4",
+        "--ops=40",
+        "--runs=1",
+        "--warmup=0",
+        "--json",
+    ]);
+    let run = &result["runs"][0];
+    assert_eq!((&result["valid"], &run["requests"]), (&Value::Bool(true), &Value::from(120)), "{result}");
+}
+
+#[test]
+fn queues_of_the_real_server_are_filled_and_drained() {
+    let Ok(lockd) = std::env::var("LOCKD_SERVER_BIN") else {
+        eprintln!("skipped: set LOCKD_SERVER_BIN to a built lockd");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().to_str().unwrap();
+    let common = ["--server-bin", &lockd, "--root", root, "--runs=1", "--json", "--warmup=0"];
+    let drain = ["queue-drain", "--messages=800", "--clients=2", "--prefetch=4", "--acks"];
+    let drained = measured(&[&drain[..], &common[..]].concat());
+    assert_eq!(drained["valid"], true, "{drained}");
+    for means in ["dequeue", "subscribe"] {
+        assert_eq!(drained[means][0]["total"]["ops"], 768, "{means}: {drained}");
+    }
+    let depth = ["queue-depth", "--messages=600", "--ops=50"];
+    let deep = measured(&[&depth[..], &common[..]].concat());
+    assert_eq!(deep["valid"], true, "{deep}");
+    assert!(deep["ready_ratios"][0].as_f64().unwrap() > 0.0, "{deep}");
 }
 
 /// Not a test: what `fake_binary` runs, so that the fake can be started, stopped and killed as a process.

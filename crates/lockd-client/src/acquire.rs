@@ -47,7 +47,8 @@ struct Grant {
 impl Client {
     /// Takes the lease on a key. The session renews it by itself until it is released, rolled back or dropped.
     ///
-    /// Dropping the returned future takes the request back; a server does not grant a lease to somebody who has left.
+    /// Dropping the returned future takes the request back; a server does not grant a lease to somebody of whom it knows that he
+    /// has left. If it grants the lease at that very moment, that runs out by itself.
     ///
     /// ```no_run
     /// # async fn example(client: &lockd_client::Client) -> lockd_client::Result<()> {

@@ -1,4 +1,5 @@
-//! The async Rust SDK of lockd: leases that renew themselves, JSON state, attachments, and transactions over several keys.
+//! The async Rust SDK of lockd: leases that renew themselves, JSON state, attachments, queues, and transactions over keys and
+//! messages.
 //!
 //! Count something that many workers count, and never lose or double a step:
 //!
@@ -40,6 +41,25 @@
 //!     loss = lost.wait() => eprintln!("somebody else may lead now: {loss}"),
 //! }
 //! # Ok(()) }
+//! ```
+//!
+//! Or take work from a queue, several pieces at a time:
+//!
+//! ```no_run
+//! # async fn ship(order: u64) -> Result<(), String> { Ok(()) }
+//! # async fn example(client: &lockd_client::Client) -> lockd_client::Result<()> {
+//! use lockd_client::{Delivery, Settle};
+//!
+//! client
+//!     .queue("orders")
+//!     .consumer()
+//!     .concurrency(8)
+//!     .run(async |mut order: Delivery| match order.payload().json().await {
+//!         Ok(number) => Settle::from(ship(number).await),
+//!         Err(error) => Settle::from(Err(error)),
+//!     })
+//!     .await
+//! # }
 //! ```
 //!
 //! # What a lease protects, and what not
@@ -131,3 +151,8 @@ pub use stream::{AttachmentStream, StateStream};
 pub use transaction::Transaction;
 pub use update::Update;
 pub use vigil::{Draining, Lost};
+
+/// The guide, so that its programs are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust-sdk.md")]
+struct Guide;

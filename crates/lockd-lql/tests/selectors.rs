@@ -44,4 +44,6 @@ proptest! {
 fn found_before() {
     // A value that begins as the operator does and ends in a backslash.
     selector::holds(b"/===\\");
+    // A field that ends as an operator begins.
+    selector::holds(b"/!\t=\r-\n/;4!/! =\0=\0\\");
 }

@@ -1,4 +1,4 @@
-//! `lockd client` and `lockd namespace`: the commands that talk to a running server.
+//! `lockd client`, `lockd namespace` and `lockd txn`: the commands that talk to a running server.
 //!
 //! [`run`] carries out one [`Invocation`]. [`transport`] speaks HTTP, [`claim`] collects who is asking for what, [`print`]
 //! and [`export`] are the forms of output that scripts rely on; the other modules are the commands, one noun each.
@@ -15,8 +15,10 @@ mod lease;
 mod namespace;
 mod print;
 mod progress;
+mod queue;
 mod request_log;
 mod transport;
+mod txn;
 mod with;
 mod yaml;
 
@@ -74,8 +76,11 @@ fn outcome(invocation: &Invocation) -> Outcome<u8> {
         .build()
         .map_err(|error| Failure::Local(format!("start a worker thread: {error}")))?;
     let result = runtime.block_on(async {
-        if invocation.verb == Verb::With {
-            return with::with(invocation).await;
+        // Those two take signals for themselves, because of the commands they run.
+        match invocation.verb {
+            Verb::With => return with::with(invocation).await,
+            Verb::QueueWork => return queue::work(invocation).await,
+            _ => {}
         }
         tokio::select! {
             result = dispatch(invocation) => result.map(|()| 0),
@@ -107,6 +112,20 @@ async fn dispatch(invocation: &Invocation) -> Outcome<()> {
         Verb::AttachmentsDeleteAll => attachment::delete_all(invocation).await,
         Verb::NamespaceGet => namespace::get(invocation).await,
         Verb::NamespaceSetQuery => namespace::set_query(invocation).await,
+        Verb::QueueEnqueue => queue::enqueue(invocation).await,
+        Verb::QueueDequeue => queue::dequeue(invocation).await,
+        Verb::QueueAck => queue::ack(invocation).await,
+        Verb::QueueNack => queue::nack(invocation).await,
+        Verb::QueueExtend => queue::extend(invocation).await,
+        Verb::QueueStats => queue::stats(invocation).await,
+        Verb::QueueWatch => queue::watch(invocation).await,
+        Verb::DeadLettersList => queue::dead_letters::list(invocation).await,
+        Verb::DeadLettersShow => queue::dead_letters::show(invocation).await,
+        Verb::DeadLettersPayload => queue::dead_letters::payload(invocation).await,
+        Verb::DeadLettersRedrive => queue::dead_letters::redrive(invocation).await,
+        Verb::DeadLettersPurge => queue::dead_letters::purge(invocation).await,
+        Verb::TxnPrepare | Verb::TxnCommit | Verb::TxnRollback => txn::decide(invocation).await,
+        Verb::TxnReplay => txn::replay(invocation).await,
         verb => Err(Failure::Local(format!("{} is not a client command", verb.path()))),
     }
 }

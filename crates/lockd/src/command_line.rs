@@ -23,6 +23,17 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
+    /// Everything that was given for a list, as one list.
+    pub(crate) fn joined(&self, name: &str) -> Option<String> {
+        let texts: Vec<_> = self
+            .given
+            .iter()
+            .filter(|given| given.flag.name == name && !given.text.is_empty())
+            .map(|given| given.text.as_str())
+            .collect();
+        (!texts.is_empty()).then(|| texts.join(","))
+    }
+
     /// Of a flag given twice the last counts.
     pub(crate) fn last(&self, name: &str) -> Option<&str> {
         self.given.iter().rev().find(|given| given.flag.name == name).map(|given| given.text.as_str())
@@ -43,8 +54,8 @@ pub(crate) fn parse(args: &[OsString]) -> Result<CommandLine, UsageError> {
                 continue;
             }
             line.word(arg)?;
-            // What follows the key is another program's command line.
-            only_words |= verb.entry().words == Words::KeyAndCommand && line.words.len() > 1;
+            // The rest is another program's command line.
+            only_words |= verb.entry().words.before_command().is_some_and(|before| line.words.len() > before);
         } else if arg == "--" {
             only_words = true;
         } else if let Some(long) = arg.strip_prefix("--") {
@@ -93,7 +104,11 @@ impl CommandLine {
     fn word(&mut self, word: &str) -> Result<(), UsageError> {
         match self.verb.entry().words {
             Words::Subcommand | Words::Nothing => Err(UsageError::unknown_word(self.verb, word)),
-            Words::Exactly(_) | Words::AtMost(_) | Words::AtLeast(_) | Words::KeyAndCommand => {
+            Words::Exactly(_)
+            | Words::AtMost(_)
+            | Words::AtLeast(_)
+            | Words::KeyAndCommand
+            | Words::Command => {
                 self.words.push(word.to_owned());
                 Ok(())
             }
@@ -112,6 +127,7 @@ impl CommandLine {
             Words::KeyAndCommand if count < 2 => {
                 format!("requires a key and a command, only received {count} arg(s): write KEY -- COMMAND")
             }
+            Words::Command if count == 0 => "requires a command: write -- COMMAND".to_owned(),
             _ => return Ok(()),
         };
         Err(UsageError::usage(self.verb, message))

@@ -8,7 +8,7 @@ mod powershell;
 mod zsh;
 
 use crate::flags::{self, Effect, Flag, Kind, Scope};
-use crate::verb::{ENTRIES, Entry, Verb, Words};
+use crate::verb::{ENTRIES, Entry, Verb};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shell {
@@ -108,9 +108,19 @@ fn takes_file(verb: Verb) -> bool {
     matches!(verb, Verb::Update | Verb::Man)
 }
 
-/// The command whose words are a command line of somebody else's.
+/// How many words stand before the command line of somebody else that a command runs.
+fn before_command(verb: Verb) -> Option<usize> {
+    verb.entry().words.before_command()
+}
+
+/// The command whose words end in a command line of somebody else's.
 fn runs_command(verb: Verb) -> bool {
-    verb.entry().words == Words::KeyAndCommand
+    before_command(verb).is_some()
+}
+
+/// Commands that run another one, without words of their own before it.
+fn runs_at_once() -> Vec<String> {
+    verbs().filter(|verb| before_command(*verb) == Some(0)).map(words_to).collect()
 }
 
 /// Text between single quotes, by the rules of POSIX shells.

@@ -46,6 +46,56 @@ pub(crate) fn about(verb: Verb) -> &'static str {
         Verb::AttachmentsList => "Lists the attachments of a key.",
         Verb::AttachmentsDelete => "Deletes an attachment.",
         Verb::AttachmentsDeleteAll => "Deletes all attachments of a key.",
+        Verb::Queue => {
+            "Messages that are delivered until somebody says that they are done. `work` does all of taking,\n\
+             keeping and settling by itself; dequeue, extend, ack and nack are its steps, for scripts."
+        }
+        Verb::QueueEnqueue => "Sends a message: --data, a file, or the standard input with -f -.",
+        Verb::QueueDequeue => {
+            "Takes a message, writes its payload to a file and prints what ack, nack and extend need. Without\n\
+             one of those the message is delivered again when its time is over. If no message comes, that is\n\
+             said on stderr, and the status is 0."
+        }
+        Verb::QueueAck => "Removes a message that is done.",
+        Verb::QueueNack => {
+            "Gives a message back, to be delivered again after --delay. A failure counts: after --max-attempts\n\
+             of them the message becomes a dead letter."
+        }
+        Verb::QueueExtend => {
+            "Keeps a message for longer. Its etag changes: with --output env, eval hands the new one to the\n\
+             commands that follow."
+        }
+        Verb::QueueWork => {
+            "Runs a command for every message, with the payload on its standard input and the rest in\n\
+             LOCKD_QUEUE_*. The message is extended while the command runs. Status 0 removes the message, 75\n\
+             gives it back uncounted, any other status gives it back as a failure. If the message is lost, the\n\
+             command is ended. SIGTERM lets running commands finish; a second one ends them. Without a server\n\
+             it tries again."
+        }
+        Verb::QueueStats => "Shows whether a message is available, which one is next, and who waits for it.",
+        Verb::QueueWatch => {
+            "Prints a line for the state of a queue and for every change of it: whether a message is available,\n\
+             and which one is next. Takes nothing, and goes on until it is interrupted."
+        }
+        Verb::DeadLetters => "Messages that failed too often. They stay until they are put back or purged.",
+        Verb::DeadLettersList => {
+            "Lists dead letters: id, time of death, failures of how many allowed, size, last error. --output json\n\
+             prints one object a line with all there is."
+        }
+        Verb::DeadLettersShow => {
+            "Shows a dead letter: attributes, counters, last error, and the payload if it is text up to 64 KiB."
+        }
+        Verb::DeadLettersPayload => "Prints the payload of a dead letter as it was sent.",
+        Verb::DeadLettersRedrive => "Puts dead letters back into the queue, with all attempts before them.",
+        Verb::DeadLettersPurge => "Removes dead letters for good.",
+        Verb::Txn => {
+            "Transactions by their id. Leases that were acquired with the same --txn-id are decided together,\n\
+             as are the keys named with --participant."
+        }
+        Verb::TxnPrepare => "Records a transaction with its participants; it is decided later, or expires.",
+        Verb::TxnCommit => "Decides that what was staged is published. The first decision holds.",
+        Verb::TxnRollback => "Decides that what was staged is discarded. The first decision holds.",
+        Verb::TxnReplay => "Applies the decision on a transaction again, and prints it.",
         Verb::Namespace => "Settings of a namespace.",
         Verb::NamespaceGet => "Prints the settings of a namespace.",
         Verb::NamespaceSet => "Changes settings of a namespace.",
@@ -85,6 +135,29 @@ pub(crate) fn examples(verb: Verb) -> &'static str {
         Verb::Mutate => "  lockd client mutate /status=done /tries++ rm:/error",
         Verb::Edit => "  lockd client edit -f state.json /counter++",
         Verb::AttachmentsPut => "  pg_dump shop | lockd client attachments put --name shop.sql -f -",
+        Verb::Queue | Verb::QueueWork => {
+            "  lockd client queue enqueue -q mail -d '{\"to\": \"ann\"}'\n  \
+             lockd client queue work -q mail --concurrency 4 -- ./send-mail.sh\n  \
+             lockd client queue work -q mail --drain -- sh -c 'jq -r .to'"
+        }
+        Verb::QueueEnqueue => {
+            "  lockd client queue enqueue -q mail -d hello --attr lang=en --delay 10m\n  \
+             tar c photos | lockd client queue enqueue -q archive -f -"
+        }
+        Verb::QueueDequeue => {
+            "  eval \"$(lockd client queue dequeue -q mail --block 10s)\"\n  \
+             ./send-mail.sh <\"$LOCKD_QUEUE_PAYLOAD_PATH\" && lockd client queue ack"
+        }
+        Verb::QueueNack => "  lockd client queue nack --delay 1m --reason 'the mail server is away'",
+        Verb::QueueExtend => "  eval \"$(lockd client queue extend --extend 5m --output env)\"",
+        Verb::DeadLetters => {
+            "  lockd client queue dead-letters list -q mail\n  \
+             lockd client queue dead-letters redrive -q mail --all"
+        }
+        Verb::Txn | Verb::TxnCommit => {
+            "  eval \"$(lockd client acquire -k a)\"; T=$LOCKD_CLIENT_TXN_ID\n  \
+             eval \"$(lockd client acquire -k b --txn-id $T)\"\n  lockd txn commit --txn-id $T -p a -p b"
+        }
         Verb::NamespaceSetQuery => "  lockd namespace set query -n shop --preferred scan",
         Verb::Serve => {
             "  lockd dev\n  lockd --store disk:///var/lib/lockd --listen 127.0.0.1:9341 --disable-mtls \\\n        \

@@ -77,8 +77,9 @@ fn introduce(verb: Verb, out: &mut String) {
     }
     if verb == Verb::Serve || verb.is_group() {
         out.push_str("\nCommands:\n");
+        let width = verb.subcommands().map(|entry| entry.names[0].len() + 2).max().unwrap_or(0).max(12);
         for entry in verb.subcommands() {
-            let _ = writeln!(out, "  {:<12}{}", entry.names[0], entry.summary);
+            let _ = writeln!(out, "  {:<width$}{}", entry.names[0], entry.summary);
         }
         if verb == Verb::Serve {
             // It has flags and help of its own.
@@ -105,7 +106,8 @@ fn describe(flag: &Flag, verb: Verb, out: &mut String) {
         let _ = write!(text, " [default:{NO_BREAK}{default}]");
     }
     if let Some(variable) = flag.variable().filter(|_| verb == Verb::Serve || verb.is_client()) {
-        let _ = write!(text, " [env:{NO_BREAK}{variable}]");
+        let second = flag.second_variable.map_or_else(String::new, |second| format!(",{NO_BREAK}{second}"));
+        let _ = write!(text, " [env:{NO_BREAK}{variable}{second}]");
     }
     wrap(&text, INDENT, out);
 }

@@ -290,11 +290,18 @@ impl Sources<'_> {
                 .map_err(|reason| format!("config: {}: {reason}", found.source))?;
             return Ok(Some(Found { text: (!on).to_string(), ..found }));
         }
-        if let Some(text) = self.line.last(flag.name) {
+        let given = match flag.kind {
+            Kind::List(_) => self.line.joined(flag.name),
+            _ => self.line.last(flag.name).map(str::to_owned),
+        };
+        if let Some(text) = given {
             let source = Source::Flag(flag.name);
-            return Ok(Some(Found { text: text.to_owned(), source, bare_number: false }));
+            return Ok(Some(Found { text, source, bare_number: false }));
         }
-        self.find_configured(flag.variable(), flag.key())
+        match self.find_configured(flag.variable(), flag.key())? {
+            None => self.find_configured(flag.second_variable.map(str::to_owned), None),
+            found => Ok(found),
+        }
     }
 
     /// The environment, else the file. An empty variable counts as unset.
@@ -326,6 +333,7 @@ impl Sources<'_> {
         let or_invalid = |reason: String| self.invalid(flag, found, &reason);
         match flag.kind {
             Kind::Text(set) => set(settings, text.to_owned()),
+            Kind::List(set) => set(settings, value::parse_list(text).map_err(or_invalid)?),
             Kind::Path(set) => set(settings, self.expanded(text).into()),
             Kind::Switch(set) => set(settings, value::parse_bool(text).map_err(or_invalid)?),
             Kind::Choice(words, set) => {

@@ -158,6 +158,48 @@ fn decimal(whole: u64, fraction: u64, scale: u64) -> String {
     format!("{whole}.{}", format!("{fraction:0width$}").trim_end_matches('0'))
 }
 
+/// Values with commas between them; one that contains a comma or a quote stands in double quotes, quotes in it doubled.
+pub(crate) fn parse_list(text: &str) -> Result<Vec<String>, String> {
+    let mut values = Vec::new();
+    let mut rest = text;
+    loop {
+        let value = match rest.strip_prefix('"') {
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                let (value, after) = rest.split_at(end);
+                rest = after;
+                value.to_owned()
+            }
+            Some(quoted) => {
+                rest = quoted;
+                let mut value = String::new();
+                loop {
+                    let Some(end) = rest.find('"') else {
+                        return Err(format!("the quotes in {text:?} are never closed"));
+                    };
+                    value.push_str(&rest[..end]);
+                    rest = &rest[end + 1..];
+                    match rest.strip_prefix('"') {
+                        Some(after) => {
+                            value.push('"');
+                            rest = after;
+                        }
+                        None => break,
+                    }
+                }
+                value
+            }
+        };
+        values.push(value);
+        if rest.is_empty() {
+            return Ok(values);
+        }
+        rest = rest
+            .strip_prefix(',')
+            .ok_or_else(|| format!("in {text:?} a comma is missing after the closing quote"))?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,5 +321,15 @@ mod tests {
         assert_eq!(parse_bool("T"), Ok(true));
         assert_eq!(parse_bool("False"), Ok(false));
         assert!(parse_bool("yes").is_err());
+    }
+
+    #[test]
+    fn lists_are_split_at_commas_outside_quotes() {
+        let list = |text| parse_list(text).map(|values| values.join("|"));
+        assert_eq!(list("a=1").unwrap(), "a=1");
+        assert_eq!(list("a,b,").unwrap(), "a|b|");
+        assert_eq!(list("\"a,b\",\"c\"\"d\"").unwrap(), "a,b|c\"d");
+        assert!(list("\"a").unwrap_err().contains("never closed"));
+        assert!(list("\"a\"b").unwrap_err().contains("comma is missing"));
     }
 }

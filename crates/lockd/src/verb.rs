@@ -28,10 +28,30 @@ pub enum Verb {
     AttachmentsList,
     AttachmentsDelete,
     AttachmentsDeleteAll,
+    Queue,
+    QueueEnqueue,
+    QueueDequeue,
+    QueueAck,
+    QueueNack,
+    QueueExtend,
+    QueueWork,
+    QueueStats,
+    QueueWatch,
+    DeadLetters,
+    DeadLettersList,
+    DeadLettersShow,
+    DeadLettersPayload,
+    DeadLettersRedrive,
+    DeadLettersPurge,
     Namespace,
     NamespaceGet,
     NamespaceSet,
     NamespaceSetQuery,
+    Txn,
+    TxnPrepare,
+    TxnCommit,
+    TxnRollback,
+    TxnReplay,
     Completion,
     CompletionBash,
     CompletionZsh,
@@ -54,6 +74,19 @@ pub(crate) enum Words {
     AtLeast(usize),
     /// A key and a command line, which is not ours to read.
     KeyAndCommand,
+    /// A command line, which is not ours to read.
+    Command,
+}
+
+impl Words {
+    /// How many words stand before somebody else's command line; nothing if none follows.
+    pub(crate) fn before_command(self) -> Option<usize> {
+        match self {
+            Words::KeyAndCommand => Some(1),
+            Words::Command => Some(0),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +142,14 @@ pub(crate) const ENTRIES: &[Entry] = &[
         Words::Subcommand,
         "[command]",
         "read and change the settings of a namespace",
+    ),
+    entry(
+        V::Txn,
+        V::Serve,
+        &["txn"],
+        Words::Subcommand,
+        "[command]",
+        "prepare, decide and replay transactions",
     ),
     entry(
         V::Version,
@@ -258,6 +299,130 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "[flags]",
         "delete all files",
     ),
+    entry(
+        V::Queue,
+        V::Client,
+        &["queue", "q"],
+        Words::Subcommand,
+        "[command]",
+        "send and receive messages, run a command for each, look after dead letters",
+    ),
+    entry(V::QueueEnqueue, V::Queue, &["enqueue"], Words::Nothing, "-q QUEUE [flags]", "send a message"),
+    entry(
+        V::QueueDequeue,
+        V::Queue,
+        &["dequeue"],
+        Words::Nothing,
+        "-q QUEUE [flags]",
+        "take a message and print it for eval",
+    ),
+    entry(V::QueueAck, V::Queue, &["ack"], Words::Nothing, "[flags]", "remove a message that is done"),
+    entry(
+        V::QueueNack,
+        V::Queue,
+        &["nack"],
+        Words::Nothing,
+        "[flags]",
+        "give a message back to be delivered again",
+    ),
+    entry(V::QueueExtend, V::Queue, &["extend"], Words::Nothing, "[flags]", "keep a message for longer"),
+    entry(
+        V::QueueWork,
+        V::Queue,
+        &["work"],
+        Words::Command,
+        "-q QUEUE [flags] -- COMMAND [ARG...]",
+        "run a command for every message",
+    ),
+    entry(
+        V::QueueStats,
+        V::Queue,
+        &["stats"],
+        Words::Nothing,
+        "-q QUEUE [flags]",
+        "show whether a message is available, and who waits",
+    ),
+    entry(
+        V::QueueWatch,
+        V::Queue,
+        &["watch"],
+        Words::Nothing,
+        "-q QUEUE [flags]",
+        "print a line whenever the head of a queue changes",
+    ),
+    entry(
+        V::DeadLetters,
+        V::Queue,
+        &["dead-letters", "dlq"],
+        Words::Subcommand,
+        "[command]",
+        "look after messages that were given up",
+    ),
+    entry(
+        V::DeadLettersList,
+        V::DeadLetters,
+        &["list"],
+        Words::Nothing,
+        "-q QUEUE [flags]",
+        "list them, oldest death first",
+    ),
+    entry(
+        V::DeadLettersShow,
+        V::DeadLetters,
+        &["show"],
+        Words::Exactly(1),
+        "-q QUEUE MESSAGE-ID [flags]",
+        "show all there is to know about one",
+    ),
+    entry(
+        V::DeadLettersPayload,
+        V::DeadLetters,
+        &["payload"],
+        Words::Exactly(1),
+        "-q QUEUE MESSAGE-ID [flags]",
+        "print the payload of one, or write it to a file",
+    ),
+    entry(
+        V::DeadLettersRedrive,
+        V::DeadLetters,
+        &["redrive"],
+        Words::AtLeast(0),
+        "-q QUEUE MESSAGE-ID... | --all",
+        "put them back into the queue",
+    ),
+    entry(
+        V::DeadLettersPurge,
+        V::DeadLetters,
+        &["purge"],
+        Words::AtLeast(0),
+        "-q QUEUE MESSAGE-ID... | --all",
+        "remove them for good",
+    ),
+    entry(
+        V::TxnPrepare,
+        V::Txn,
+        &["prepare"],
+        Words::Nothing,
+        "[-p PARTICIPANT...] [flags]",
+        "record a transaction that is not decided yet",
+    ),
+    entry(
+        V::TxnCommit,
+        V::Txn,
+        &["commit"],
+        Words::Nothing,
+        "[-p PARTICIPANT...] [flags]",
+        "decide to publish what was staged",
+    ),
+    entry(
+        V::TxnRollback,
+        V::Txn,
+        &["rollback"],
+        Words::Nothing,
+        "[-p PARTICIPANT...] [flags]",
+        "decide to discard what was staged",
+    ),
+    entry(V::TxnReplay, V::Txn, &["replay"], Words::Nothing, "[flags]", "apply a decision again"),
     entry(V::NamespaceGet, V::Namespace, &["get"], Words::Nothing, "[flags]", "print the settings"),
     entry(V::NamespaceSet, V::Namespace, &["set"], Words::Subcommand, "[command]", "change settings"),
     entry(
@@ -281,6 +446,10 @@ impl Verb {
 
     /// The command that a word stands for after this one.
     pub(crate) fn below(self, word: &str) -> Option<Verb> {
+        // Scripts know this one in two places; help lists it in one.
+        if (self, word) == (Verb::Client, "txn") {
+            return Some(Verb::Txn);
+        }
         self.subcommands().find(|entry| entry.names.contains(&word)).map(|entry| entry.verb)
     }
 
@@ -302,14 +471,21 @@ impl Verb {
             Verb::Serve => self,
             parent => return parent.is_client(),
         };
-        matches!(top, Verb::Client | Verb::Namespace)
+        matches!(top, Verb::Client | Verb::Namespace | Verb::Txn)
     }
 
     /// Whether it only holds other commands together.
     pub(crate) fn is_group(self) -> bool {
         matches!(
             self,
-            Verb::Client | Verb::Attachments | Verb::Namespace | Verb::NamespaceSet | Verb::Completion
+            Verb::Client
+                | Verb::Attachments
+                | Verb::Queue
+                | Verb::DeadLetters
+                | Verb::Namespace
+                | Verb::NamespaceSet
+                | Verb::Txn
+                | Verb::Completion
         )
     }
 
@@ -343,6 +519,8 @@ mod tests {
             assert_eq!(found, Some(entry.verb), "{path}");
         }
         assert_eq!(Verb::Client.below("rm"), Some(Verb::Remove));
+        assert_eq!(Verb::Client.below("q"), Some(Verb::Queue));
+        assert_eq!(Verb::Client.below("txn"), Some(Verb::Txn));
         assert_eq!(Verb::Client.below("version"), None);
     }
 }

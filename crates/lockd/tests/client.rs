@@ -8,108 +8,13 @@
     reason = "what the tests share is part of the tests"
 )]
 
+mod session;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A server of its own and a directory to work in.
-struct Session {
-    server: Child,
-    url: String,
-    directory: TempDir,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-impl Session {
-    fn tcp() -> Session {
-        Session::start(&["--listen", "127.0.0.1:0"])
-    }
-
-    fn start(listen: &[&str]) -> Session {
-        let directory = tempfile::tempdir().unwrap();
-        let mut server = Command::new(env!("CARGO_BIN_EXE_lockd"))
-            .args([
-                "--store",
-                "mem://",
-                "--disable-mtls",
-                "--disable-storage-encryption",
-                "--drain-grace",
-                "0",
-            ])
-            .args(listen)
-            .env_clear()
-            .env("HOME", directory.path())
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server ended before it listened").unwrap();
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if line["msg"] == "listening" {
-                break line["address"].as_str().unwrap().to_owned();
-            }
-        };
-        // Somebody has to read on, or the server would wait for it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let url = match address.starts_with('/') {
-            true => format!("unix://{address}"),
-            false => format!("http://{address}"),
-        };
-        Session { server, url, directory }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Runs a script in a POSIX shell, with `lockd` in its path.
-    fn run(&self, script: &str) -> Output {
-        let bin = self.path().join("bin");
-        if !bin.exists() {
-            std::fs::create_dir(&bin).unwrap();
-            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lockd"), bin.join("lockd")).unwrap();
-        }
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        Command::new("sh")
-            .args(["-c", script])
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.path())
-            .env("LOCKD_CLIENT_SERVER", &self.url)
-            .env("LOCKD_CLIENT_DISABLE_MTLS", "true")
-            .current_dir(self.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Standard output of a script that must succeed.
-    fn out(&self, script: &str) -> String {
-        let output = self.run(script);
-        assert!(output.status.success(), "{script}\n{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Standard error of a script that must fail with status 1.
-    fn error(&self, script: &str) -> String {
-        let output = self.run(script);
-        assert_eq!(output.status.code(), Some(1), "{script}\n{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
+use session::Session;
 
 /// Whether the text is what the pattern says. `${name}` stands for any text within a line, the same everywhere.
 fn matches(pattern: &str, text: &str, known: &mut HashMap<String, String>) -> bool {
@@ -280,6 +185,15 @@ fn cli_50_yaml_and_the_standard_input() {
         echo '{\"from\":\"stdin\"}' >f; lockd client update <f >/dev/null; lockd client get --type raw 2>/dev/null
         lockd client update - <f >/dev/null";
     assert_eq!(session.out(script), "{\"a\":1,\"b\":[\"x\"]}\n{\"from\":\"stdin\"}\n");
+    // By the rules of YAML 1.1, but names stay text; what comes out goes in again.
+    let script = "printf 'n: no\\nmode: 0777\\nbig: 12345678901234567890123\\n' >in.yaml; lockd client update in.yaml >/dev/null
+        lockd client get --type raw 2>/dev/null; lockd client get -o out.yaml 2>/dev/null; cat out.yaml
+        lockd client update out.yaml >/dev/null; lockd client get --type raw 2>/dev/null";
+    assert_eq!(
+        session.out(&format!("eval \"$(lockd client acquire -k k3)\"; {script}")),
+        "{\"n\":false,\"mode\":511,\"big\":12345678901234567890123}\nbig: 12345678901234567890123\nmode: 511\n\"n\": false\n\
+         {\"big\":12345678901234567890123,\"mode\":511,\"n\":false}\n"
+    );
     let error = session.error("eval \"$(lockd client acquire -k k2)\"; echo '{} {}' | lockd client update");
     assert!(error.starts_with("parse json: "), "{error}");
 }
@@ -428,11 +342,11 @@ fn get_tells_in_its_exit_status_that_there_is_no_document() {
 fn cli_51_set_fails_when_another_writer_came_first() {
     let session = Session::tcp();
     // The file that set reads while it works is a pipe: whoever writes to it has the document changed first.
-    let script = |flag: &str| {
+    let script = |flag: &str, begin: &str| {
         format!(
             "eval \"$(lockd client acquire -k contested{flag})\"
-            lockd client set /begin=1 >/dev/null
-            mkfifo pipe{flag}
+            {begin}
+            rm -f pipe{flag}; mkfifo pipe{flag}
             lockd client set {flag} textfile:/text=./pipe{flag} >/dev/null 2>error &
             exec 3>pipe{flag}
             lockd client set /other=1 >/dev/null
@@ -440,9 +354,18 @@ fn cli_51_set_fails_when_another_writer_came_first() {
             wait $!; echo $?"
         )
     };
-    assert_eq!(session.out(&script("")), "1\n");
+    let begin = "lockd client set /begin=1 >/dev/null";
+    assert_eq!(session.out(&script("", begin)), "1\n");
     assert!(session.out("cat error").contains("lockd: "), "{}", session.out("cat error"));
-    assert_eq!(session.out(&script("--no-cas")), "0\n");
+    assert_eq!(session.out(&script("--no-cas", begin)), "0\n");
+    // That there was no document is a condition, too, whether there never was one or it was removed.
+    for begin in ["", "lockd client set /a=1 >/dev/null; lockd client remove >/dev/null"] {
+        let key = if begin.is_empty() { "new" } else { "removed" };
+        let script = script("", begin).replace("contested", key);
+        assert_eq!(session.out(&script), "1\n", "{key}");
+        let error = session.out("cat error");
+        assert!(error.contains("etag_mismatch"), "{error}");
+    }
 }
 
 #[test]

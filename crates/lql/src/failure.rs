@@ -53,7 +53,10 @@ impl fmt::Display for Failure {
             Failure::Field(NotAPointer { pointer }) => {
                 write!(f, "field {pointer:?} must start with '/', like /status or /lines[]/sku")
             }
-            Failure::Mutation { expression, error } => write!(f, "{error}\n  in the mutation {expression:?}"),
+            Failure::Mutation { expression, error } => {
+                let (error, expression) = (beginning(&error.to_string()), beginning(expression));
+                write!(f, "{error}\n  in the mutation {expression:?}")
+            }
             Failure::Open { path, error } => write!(f, "open {}: {error}", path.display()),
             Failure::Read { source, error } => write!(f, "read {source}: {error}"),
             Failure::Write(error) => write!(f, "write the output: {error}"),
@@ -70,5 +73,14 @@ impl fmt::Display for Failure {
                 }
             }
         }
+    }
+}
+
+/// As much of a text as people want to read: generated expressions can be very long.
+fn beginning(text: &str) -> String {
+    const LETTERS: usize = 400;
+    match text.char_indices().nth(LETTERS) {
+        None => text.to_owned(),
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
     }
 }

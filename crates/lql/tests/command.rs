@@ -166,6 +166,8 @@ fn mistakes_are_explained() {
         assert_eq!((ran.stdout.as_str(), ran.status), ("", 2), "{args:?}");
         assert!(ran.stderr.contains(message), "{args:?}: {}", ran.stderr);
     }
+    let ran = lql(&[".", "-m", &"/p{".repeat(10_000)], "");
+    assert!(ran.status == 2 && ran.stderr.len() < 1000, "{}", ran.stderr);
     // What is not printed is not held.
     let ran = lql(&["/a=x", "-c", "--max-document", "8"], "{\"a\":\"0123456789\"} {\"a\":\"x\"}");
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.status), ("1\n", "", 0));

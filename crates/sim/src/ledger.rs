@@ -26,8 +26,9 @@ pub struct Ledger {
     /// Transactions that somebody has prepared or decided by name.
     named: BTreeSet<TxnId>,
     open: BTreeMap<RequestId, Vec<LeaseId>>,
-    /// The latest time that any core has seen.
+    /// The latest time that any core has seen, and the one that now runs.
     latest: u64,
+    now: u64,
 }
 
 /// What is known of a message.
@@ -54,6 +55,7 @@ struct Known {
 impl Ledger {
     pub fn turn(&mut self, now: u64) {
         self.latest = self.latest.max(now);
+        self.now = self.now.max(now);
     }
 
     fn known(&mut self, handle: &Handle) -> Option<&mut Known> {
@@ -72,7 +74,7 @@ impl Ledger {
                     payload: value_of(op.payload.sha256),
                     max_attempts: u64::try_from(op.max_attempts).ok().filter(|&most| most > 0).unwrap_or(5),
                     acknowledged: false,
-                    dies_at: (op.ttl_seconds > 0).then(|| self.latest + op.ttl_seconds.unsigned_abs() * 1000),
+                    dies_at: (op.ttl_seconds > 0).then(|| self.now + op.ttl_seconds.unsigned_abs() * 1000),
                     unwanted: false,
                     gone: false,
                     tokens: BTreeSet::new(),
@@ -238,6 +240,7 @@ impl Ledger {
     /// What is left after a crash: everything that nobody can have removed, and nothing that somebody has.
     pub fn crashed(&mut self, durable: &Records) -> Checked {
         self.open.clear();
+        self.now = 0;
         for (key, known) in &self.messages {
             let there = durable.contains_key(&key::storage_key(key));
             promise(!(there && known.gone), "what is acknowledged never comes back", || key.to_string())?;

@@ -40,7 +40,7 @@ pub struct Oracle {
     prepared: Vec<Prepared>,
     deeds: BTreeMap<KeyId, Vec<Deed>>,
     /// Leases for consumers who have gone: whatever they were given goes back.
-    given_back: BTreeSet<LeaseId>,
+    given_back: BTreeMap<LeaseId, RequestId>,
     /// Batches that an expiry may have caused, or somebody's request.
     maybe_expired: BTreeSet<u64>,
     step: u64,
@@ -108,7 +108,7 @@ impl Oracle {
             decided: BTreeMap::new(),
             prepared: Vec::new(),
             deeds: BTreeMap::new(),
-            given_back: BTreeSet::new(),
+            given_back: BTreeMap::new(),
             maybe_expired: BTreeSet::new(),
             step: 0,
             now: 0,
@@ -123,6 +123,7 @@ impl Oracle {
     pub fn turn(&mut self, step: u64, now: u64) {
         self.step = step;
         self.now = self.now.max(now);
+        self.look_around();
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op) {
@@ -148,7 +149,8 @@ impl Oracle {
         if let Some(asked) = self.requests.get_mut(&id) {
             asked.cancelled = true;
             if let Op::Dequeue(op) = &asked.op {
-                self.given_back.extend(op.ids.iter().flat_map(|ids| [ids.lease, ids.state_lease]));
+                let leases = op.ids.iter().flat_map(|ids| [ids.lease, ids.state_lease]);
+                self.given_back.extend(leases.map(|lease| (lease, id)));
             }
         }
     }

@@ -69,7 +69,8 @@ impl Server {
             if connection.unsent_bytes() {
                 // No reading while the peer does not read: its replies would pile up here.
                 if connection.stalled_since == 0 {
-                    connection.stalled_since = self.now;
+                    // 0 means that it is not.
+                    connection.stalled_since = self.now.max(1);
                 }
                 return matches!(connection.phase, Phase::Pausing { .. }) && self.discard(slot);
             }
@@ -490,12 +491,13 @@ impl Server {
     /// When a connection next needs attention without anything happening.
     fn due(&self, slot: u32) -> Option<u64> {
         let connection = self.connections.get(slot)?;
-        let stalled = (connection.stalled_since > 0 || connection.unsent_bytes())
-            .then_some(connection.stalled_since.max(1));
-        let write = stalled.filter(|_| self.config.write_timeout > 0).map(|since| {
-            let since = if since > 1 { since } else { self.now };
-            since.saturating_add(self.config.write_timeout.saturating_mul(SECOND))
-        });
+        let stalled = match connection.stalled_since {
+            0 => connection.unsent_bytes().then_some(self.now),
+            since => Some(since),
+        };
+        let write = stalled
+            .filter(|_| self.config.write_timeout > 0)
+            .map(|since| since.saturating_add(self.config.write_timeout.saturating_mul(SECOND)));
         match connection.phase {
             Phase::Gone => None,
             Phase::Lingering { until } => Some(until),

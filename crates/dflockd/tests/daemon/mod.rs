@@ -170,8 +170,12 @@ impl Client {
 
     /// The next line without its LF; None at the end.
     pub(crate) fn line(&mut self) -> Option<String> {
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+            let found = self.buffer[searched..].iter().position(|&byte| byte == b'\n');
+            let found = found.map(|at| searched + at);
+            searched = self.buffer.len();
+            if let Some(end) = found {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(line[..end].iter().map(|&byte| char::from(byte)).collect());
             }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::process::{ServerProcess, free_port};
+use crate::process::{Health, ServerProcess, free_port};
 
 /// Starts a single etcd member with default settings (it syncs its log before it answers) in `directory`.
 pub(crate) fn start(binary: &Path, directory: &Path) -> Result<ServerProcess, Fault> {
@@ -29,5 +29,5 @@ pub(crate) fn start(binary: &Path, directory: &Path) -> Result<ServerProcess, Fa
         .arg(format!("--initial-cluster=reference={peer_url}"))
         .args(["--logger=zap", "--log-level=error"]);
     let endpoint = Endpoint::parse(&client_url)?;
-    ServerProcess::start("etcd", command, endpoint, directory.join("etcd.log"), "/health")
+    ServerProcess::start("etcd", command, endpoint, directory.join("etcd.log"), &Health::Http("/health"))
 }

@@ -1,4 +1,4 @@
-//! A lockd small enough to be trusted at a glance: leases, states and FIFO waiters in a map.
+//! A lockd small enough to be trusted at a glance: leases, states, FIFO waiters and queues in a map.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +24,15 @@ struct World {
     keys: HashMap<String, Key>,
     updates: u64,
     refuse_every: u64,
+    queues: HashMap<String, Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    enqueued: u64,
+    ready: VecDeque<(u64, Vec<u8>)>,
+    leased: HashMap<String, u64>,
+    waiters: VecDeque<oneshot::Sender<()>>,
 }
 
 /// Serves until the test process ends. Every `refuse_every`th update is refused; 0 refuses none.
@@ -168,6 +177,63 @@ async fn handle(head: &str, body: &[u8], world: &Rc<RefCell<World>>) -> (u16, Ve
             Some(entry) if !entry.state.is_empty() => (200, entry.state.clone()),
             _ => (204, Vec::new()),
         },
+        "/v1/queue/enqueue" => enqueue(body, &mut world.borrow_mut()),
+        "/v1/queue/dequeue" => {
+            let name = json["queue"].as_str().unwrap().to_owned();
+            let (message, payload) = loop {
+                let wait = {
+                    let mut world = world.borrow_mut();
+                    let queue = world.queues.entry(name.clone()).or_default();
+                    if let Some(found) = queue.ready.pop_front() {
+                        queue.leased.insert(format!("m{}", found.0), found.0);
+                        break found;
+                    }
+                    let (turn, wait) = oneshot::channel();
+                    queue.waiters.push_back(turn);
+                    wait
+                };
+                wait.await.unwrap();
+            };
+            let meta = format!(
+                "{{\"message\":{{\"message_id\":\"m{message}\",\"payload_bytes\":{},\"lease_id\":\"l{message}\",\"fencing_token\":{message},\"txn_id\":\"t{message}\",\"meta_etag\":\"e\"}}}}\n",
+                payload.len()
+            );
+            let mut out = format!(
+                "--b\r\nContent-Type: application/json\r\n\r\n{meta}\r\n--b\r\nContent-Length: {}\r\n\r\n",
+                payload.len()
+            )
+            .into_bytes();
+            out.extend_from_slice(&payload);
+            out.extend_from_slice(b"\r\n--b--\r\n");
+            (200, out)
+        }
+        "/v1/queue/ack" => {
+            let mut world = world.borrow_mut();
+            let queue = world.queues.get_mut(json["queue"].as_str().unwrap()).unwrap();
+            let leased = queue.leased.remove(json["message_id"].as_str().unwrap());
+            match leased {
+                Some(token) if json["fencing_token"] == token && json["lease_id"] == format!("l{token}") => {
+                    (200, b"{\"acked\":true}\n".to_vec())
+                }
+                _ => (404, b"{\"error\":\"not_found\"}\n".to_vec()),
+            }
+        }
         _ => (404, Vec::new()),
     }
+}
+
+/// Takes the form apart at the boundary that it begins with.
+fn enqueue(body: &[u8], world: &mut World) -> (u16, Vec<u8>) {
+    let text = std::str::from_utf8(body).unwrap();
+    let boundary = text.lines().next().unwrap();
+    let parts: Vec<&str> =
+        text.split(boundary).map(|part| part.split_once("\r\n\r\n").unwrap_or_default().1).collect();
+    let meta: serde_json::Value = serde_json::from_str(parts[1]).unwrap();
+    let queue = world.queues.entry(meta["queue"].as_str().unwrap().to_owned()).or_default();
+    queue.enqueued += 1;
+    queue.ready.push_back((queue.enqueued, parts[2].strip_suffix("\r\n").unwrap().as_bytes().to_vec()));
+    if let Some(waiter) = queue.waiters.pop_front() {
+        let _ = waiter.send(());
+    }
+    (200, b"{}\n".to_vec())
 }

@@ -10,8 +10,21 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, sleep, timeout};
 
+use super::message::Hold;
 use super::{Delivery, DequeueOptions, Message, Nack, Queue, Settle};
 use crate::error::{Error, Loss, Result};
+
+const PUT_BACK: Settle = Settle::Defer(Duration::ZERO);
+
+/// How far the end of a consumer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Nothing more is begun.
+    Stopping,
+    /// Nothing more is finished.
+    Cancelling,
+}
 
 /// Runs a handler for every message of a queue. See [`Queue::consumer`].
 #[derive(Clone)]
@@ -20,6 +33,7 @@ pub struct Consumer {
     queue: Queue,
     options: DequeueOptions,
     concurrency: usize,
+    prefetch: usize,
     grace: Option<Duration>,
     observer: Arc<dyn Fn(&ConsumerFailure) + Send + Sync>,
 }
@@ -100,8 +114,9 @@ impl Queue {
     pub fn consumer(&self) -> Consumer {
         Consumer {
             queue: self.clone(),
-            options: DequeueOptions::new().if_dropped(Settle::Defer(Duration::ZERO)),
+            options: DequeueOptions::new().if_dropped(PUT_BACK),
             concurrency: 1,
+            prefetch: 0,
             grace: None,
             observer: Arc::new(|failure| tracing::warn!(%failure, "consumer")),
         }
@@ -109,9 +124,17 @@ impl Queue {
 }
 
 impl Consumer {
-    /// How many messages are handled at a time; 1 unless said otherwise. No more are taken than can be handled.
+    /// How many messages are handled at a time; 1 unless said otherwise.
     pub fn concurrency(mut self, messages: usize) -> Self {
         self.concurrency = messages.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many messages are taken beyond those that are handled, so that handlers need not wait for the next: for handlers that
+    /// are quick. None unless said otherwise. Another consumer cannot have them meanwhile; they are extended while they wait,
+    /// and put back when the consumer is told to stop.
+    pub fn prefetch(mut self, messages: usize) -> Self {
+        self.prefetch = messages;
         self
     }
 
@@ -182,8 +205,10 @@ impl Consumer {
         F: Future<Output: Into<Settle>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let slots = Arc::new(Semaphore::new(self.concurrency));
-        let cancel = watch::Sender::new(false);
+        let room = self.concurrency.saturating_add(self.prefetch).min(Semaphore::MAX_PERMITS);
+        let slots = Arc::new(Semaphore::new(room));
+        let turns = Arc::new(Semaphore::new(self.concurrency));
+        let phase = watch::Sender::new(Phase::Running);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
         let mut failures = 0;
@@ -209,9 +234,9 @@ impl Consumer {
                     failures = 0;
                     for message in messages {
                         let (slot, consumer) = (free.split(1), self.clone());
-                        let (handler, cancelled) = (handler.clone(), cancel.subscribe());
+                        let (handler, turns, phase) = (handler.clone(), turns.clone(), phase.subscribe());
                         tasks.spawn(async move {
-                            consumer.handle(message, handler, cancelled).await;
+                            consumer.handle(message, handler, &turns, phase).await;
                             drop(slot);
                         });
                     }
@@ -229,12 +254,13 @@ impl Consumer {
                 }
             }
         };
+        phase.send_replace(Phase::Stopping);
         let finished = async { while tasks.join_next().await.is_some() {} };
         match self.grace {
             None => finished.await,
             Some(grace) => {
                 if timeout(grace, finished).await.is_err() {
-                    cancel.send_replace(true);
+                    phase.send_replace(Phase::Cancelling);
                     while tasks.join_next().await.is_some() {}
                 }
             }
@@ -242,13 +268,24 @@ impl Consumer {
         ended
     }
 
-    async fn handle<H, F>(&self, message: Message, handler: Arc<H>, mut cancelled: watch::Receiver<bool>)
-    where
+    async fn handle<H, F>(
+        &self,
+        message: Message,
+        handler: Arc<H>,
+        turns: &Semaphore,
+        mut phase: watch::Receiver<Phase>,
+    ) where
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Settle>> + Send + 'static,
     {
         let Message { delivery, hold } = message;
         let (message_id, lost) = (delivery.id().to_owned(), delivery.lost());
+        let _turn = tokio::select! {
+            biased;
+            () = reached(&mut phase, Phase::Stopping) => return self.settle(message_id, hold, PUT_BACK).await,
+            loss = lost.wait() => return (self.observer)(&ConsumerFailure::Lost { message_id, loss }),
+            turn = turns.acquire() => turn,
+        };
         // A task of its own, so that a panic ends nothing else. It is cancelled when this is dropped.
         let mut running = JoinSet::new();
         running.spawn(async move { handler(delivery).await.into() });
@@ -257,30 +294,39 @@ impl Consumer {
             ended = running.join_next() => match ended {
                 Some(Ok(settle)) => settle,
                 Some(Err(error)) => self.failed(&message_id, error),
-                None => Settle::Defer(Duration::ZERO),
+                None => PUT_BACK,
             },
             loss = lost.wait() => {
                 running.shutdown().await;
                 (self.observer)(&ConsumerFailure::Lost { message_id, loss });
                 return;
             }
-            () = async { drop(cancelled.wait_for(|cancelled| *cancelled).await) } => {
+            () = reached(&mut phase, Phase::Cancelling) => {
                 running.shutdown().await;
-                Settle::Defer(Duration::ZERO)
+                PUT_BACK
             }
         };
+        self.settle(message_id, hold, settle).await;
+    }
+
+    async fn settle(&self, message_id: String, hold: Hold, settle: Settle) {
         if let Err(error) = hold.settle(&settle).await {
             (self.observer)(&ConsumerFailure::Settle { message_id, error });
         }
     }
 
     fn failed(&self, message_id: &str, error: JoinError) -> Settle {
-        let Ok(panic) = error.try_into_panic() else { return Settle::Defer(Duration::ZERO) };
+        let Ok(panic) = error.try_into_panic() else { return PUT_BACK };
         let text = said(&*panic);
         let nack = Nack::new().error(format!("the handler panicked: {text}"));
         (self.observer)(&ConsumerFailure::Panicked { message_id: message_id.to_owned(), text });
         Settle::Nack(nack)
     }
+}
+
+/// Waits until it has gone that far. That the consumer is gone is as far as it goes.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    drop(phase.wait_for(|phase| *phase >= wanted).await);
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {

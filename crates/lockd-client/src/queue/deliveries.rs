@@ -23,6 +23,8 @@ pub(super) struct Deliveries {
     /// `--` and the boundary.
     delimiter: Vec<u8>,
     buffer: BytesMut,
+    /// Up to here there is no end of what is said about a message, so that it is not looked for again and again.
+    searched: usize,
     is_first: bool,
     /// What of the current payload has not been read yet.
     left: u64,
@@ -42,7 +44,8 @@ enum Ahead {
     /// That many bytes are about a message.
     Message(usize, Box<MessageLease>),
     End,
-    Incomplete,
+    /// More has to arrive. Up to here there is no end of what is said about the message.
+    Incomplete(usize),
 }
 
 impl Deliveries {
@@ -59,6 +62,7 @@ impl Deliveries {
             body,
             delimiter,
             buffer: BytesMut::new(),
+            searched: 0,
             is_first: true,
             left: 0,
             pending: None,
@@ -82,14 +86,17 @@ impl Deliveries {
             match self.ahead()? {
                 Ahead::Message(length, about) => {
                     self.buffer.advance(length);
-                    self.is_first = false;
+                    (self.searched, self.is_first) = (0, false);
                     self.pending = Some(*about);
                 }
                 Ahead::End => {
                     self.end().await?;
                     return Ok(None);
                 }
-                Ahead::Incomplete => self.fill().await?,
+                Ahead::Incomplete(searched) => {
+                    self.searched = searched;
+                    self.fill().await?;
+                }
             }
         }
         Ok(self.pending.as_ref())
@@ -159,19 +166,21 @@ impl Deliveries {
     fn ahead(&self) -> io::Result<Ahead> {
         let mut place = Place { bytes: &self.buffer, at: 0 };
         if !self.is_first && !place.expect(b"\r\n")? {
-            return Ok(Ahead::Incomplete);
+            return Ok(Ahead::Incomplete(0));
         }
         if !place.expect(&self.delimiter)? {
-            return Ok(Ahead::Incomplete);
+            return Ok(Ahead::Incomplete(0));
         }
         if place.rest().starts_with(b"--") {
             return Ok(Ahead::End);
         }
-        let Some(meta) = place.part(&self.delimiter, "meta")? else { return Ok(Ahead::Incomplete) };
+        let Some(meta) = place.part(&self.delimiter, "meta", self.searched)? else {
+            return Ok(Ahead::Incomplete(self.buffer.len()));
+        };
         let about: MessageLease = serde_json::from_slice::<Envelope>(meta)
             .map_err(|error| odd(format!("what is said about a message is not understood: {error}")))?
             .message;
-        let Some(headers) = place.head()? else { return Ok(Ahead::Incomplete) };
+        let Some(headers) = place.head()? else { return Ok(Ahead::Incomplete(0)) };
         check_name(headers, "payload")?;
         if header(headers, "content-length").and_then(|text| text.parse().ok()) != Some(about.payload_bytes) {
             return Err(odd("a payload is not as long as it was said to be"));
@@ -255,11 +264,13 @@ impl<'a> Place<'a> {
     }
 
     /// The content of the next part, up to the delimiter after it.
-    fn part(&mut self, delimiter: &[u8], name: &str) -> io::Result<Option<&'a [u8]>> {
+    fn part(&mut self, delimiter: &[u8], name: &str, searched: usize) -> io::Result<Option<&'a [u8]>> {
         let Some(headers) = self.head()? else { return Ok(None) };
         check_name(headers, name)?;
         let end = [b"\r\n", delimiter].concat();
-        let Some(length) = find(self.rest(), &end) else {
+        // The end may have begun before what is new.
+        let start = searched.saturating_sub(end.len()).saturating_sub(self.at).min(self.rest().len());
+        let Some(length) = find(&self.rest()[start..], &end).map(|length| start + length) else {
             return match self.rest().len() > LONGEST_META {
                 true => Err(odd("what is said about a message has no end")),
                 false => Ok(None),
@@ -343,6 +354,7 @@ mod tests {
             body: AnswerBody(Content::Whole(Bytes::new())),
             delimiter: b"--b".to_vec(),
             buffer: arrived.into(),
+            searched: 0,
             is_first,
             left: 0,
             pending: None,
@@ -365,8 +377,11 @@ mod tests {
         for (before, is_first) in [("", true), ("\r\n", false)] {
             let whole = format!("{before}{}", head("5"));
             for cut in 0..whole.len() {
-                let cut = deliveries(&whole.as_bytes()[..cut], is_first);
-                assert!(matches!(cut.ahead().unwrap(), Ahead::Incomplete));
+                let mut begun = deliveries(&whole.as_bytes()[..cut], is_first);
+                let Ahead::Incomplete(searched) = begun.ahead().unwrap() else { panic!("complete at {cut}") };
+                begun.searched = searched;
+                begun.buffer.extend_from_slice(&whole.as_bytes()[cut..]);
+                assert!(matches!(begun.ahead().unwrap(), Ahead::Message(..)), "{cut}");
             }
             let payload = "\r\n--b";
             let mut read = deliveries(format!("{whole}{payload}\r\n--b--\r\n").as_bytes(), is_first);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::deliveries::{Deliveries, broken};
 use super::{Message, Nack, Payload, Queue, Settle};
@@ -20,6 +20,8 @@ pub(super) const INLINE: u64 = 1 << 20;
 const BATCH_BYTES: u64 = 64 << 20;
 /// A server hands out this many at most.
 const LARGEST_BATCH: usize = 64;
+/// How long the end of an answer may take after the last message in it.
+const END_WITHIN: Duration = Duration::from_millis(100);
 /// How long one request waits. A caller who waits longer asks again, so that a server that has vanished is noticed.
 const POLL: Duration = Duration::from_secs(30);
 
@@ -151,7 +153,8 @@ impl Queue {
     ///
     /// let queue = client.queue("orders");
     /// while let Some(mut message) = queue.dequeue(&DequeueOptions::new().no_wait()).await? {
-    ///     println!("{}: {:?}", message.id(), message.payload().bytes().await?);
+    ///     let payload = message.payload().bytes().await?;
+    ///     println!("{}: {payload:?}", message.id());
     ///     message.ack().await?;
     /// }
     /// # Ok(()) }
@@ -168,8 +171,8 @@ impl Queue {
             return Ok(streamed(self, options, deliveries.lock_owned().await));
         }
         let message = self.whole(options, &mut deliveries).await?;
-        // Reading the end lets the connection be used again; a message that is here does not depend on it.
-        drop(deliveries.next_about().await);
+        // Reading the end lets the connection be used again; a message that is here does not wait for it.
+        drop(timeout(END_WITHIN, deliveries.next_about()).await);
         Ok(message)
     }
 

@@ -58,7 +58,7 @@ impl EnqueueOptions {
     }
 
     /// Recorded with the message, and told to who looks. How long a delivery lasts is up to the
-    /// [consumer](DequeueOptions::visibility).
+    /// [consumer](super::DequeueOptions::visibility).
     pub fn visibility(mut self, visibility: Duration) -> Self {
         self.visibility = Some(visibility);
         self

@@ -81,6 +81,48 @@ pub struct MessageLease {
     pub state_fencing_token: Option<i64>,
 }
 
+impl MessageLease {
+    /// The delivery with these ids, of which nothing else is known. That is enough to [acknowledge](Message::ack) it; whoever
+    /// extends or fails it has to know its [`meta_etag`](Self::meta_etag), too.
+    ///
+    /// ```
+    /// use lockd_client::MessageLease;
+    ///
+    /// let mut lease =
+    ///     MessageLease::new("default", "orders", "0197f3c2-8a41-7c15-9d0e-3b5f6a7c8d90", "d1k2m3n4o5p6q7r8s9t0", 1);
+    /// lease.meta_etag = "0197f3c2-9b52-7d26-8e1f-4c6a7b8d9e01".to_owned();
+    /// ```
+    pub fn new(
+        namespace: impl Into<String>,
+        queue: impl Into<String>,
+        message_id: impl Into<String>,
+        lease_id: impl Into<String>,
+        fencing_token: i64,
+    ) -> Self {
+        Self {
+            namespace: namespace.into(),
+            queue: queue.into(),
+            message_id: message_id.into(),
+            attempts: 0,
+            max_attempts: 0,
+            failure_attempts: 0,
+            visibility_timeout_seconds: 0,
+            attributes: Map::new(),
+            payload_content_type: String::new(),
+            payload_bytes: 0,
+            correlation_id: String::new(),
+            lease_id: lease_id.into(),
+            lease_expires_at_unix: 0,
+            fencing_token,
+            txn_id: String::new(),
+            meta_etag: String::new(),
+            state_etag: None,
+            state_lease_id: None,
+            state_fencing_token: None,
+        }
+    }
+}
+
 /// What makes a lease that of a message.
 pub(crate) struct Held {
     pub(super) about: MessageLease,
@@ -224,27 +266,8 @@ impl Delivery {
 }
 
 pub(super) fn about(vigil: &Vigil) -> &MessageLease {
-    static NOTHING: std::sync::LazyLock<MessageLease> = std::sync::LazyLock::new(|| MessageLease {
-        namespace: String::new(),
-        queue: String::new(),
-        message_id: String::new(),
-        attempts: 0,
-        max_attempts: 0,
-        failure_attempts: 0,
-        visibility_timeout_seconds: 0,
-        attributes: Map::new(),
-        payload_content_type: String::new(),
-        payload_bytes: 0,
-        correlation_id: String::new(),
-        lease_id: String::new(),
-        lease_expires_at_unix: 0,
-        fencing_token: 0,
-        txn_id: String::new(),
-        meta_etag: String::new(),
-        state_etag: None,
-        state_lease_id: None,
-        state_fencing_token: None,
-    });
+    static NOTHING: std::sync::LazyLock<MessageLease> =
+        std::sync::LazyLock::new(|| MessageLease::new("", "", "", "", 0));
     vigil.held.as_ref().map_or(&NOTHING, |held| &held.about)
 }
 

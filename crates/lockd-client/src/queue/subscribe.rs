@@ -53,7 +53,8 @@ impl Subscription {
     /// is replaced by a new one, with a pause in between if there was nothing on it. An error means that this has failed as often
     /// as the client's retry policy allows; asking again tries again.
     ///
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing that has arrived. If that ends the subscribing, a message that is on its way at that
+    /// moment comes back when its lease runs out.
     pub async fn next(&mut self) -> Result<Option<Message>> {
         loop {
             let Some(stream) = &self.stream else {

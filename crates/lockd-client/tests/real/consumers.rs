@@ -137,6 +137,39 @@ async fn stopping_finishes_what_runs_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn what_was_taken_in_advance_is_handled_in_order_and_put_back_at_the_end() {
+    let queue = queue();
+    fill(&queue, ["a", "b", "c", "d", "e", "f"]).await;
+    let (third, seen) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let (reaches, log, looks) = (third.clone(), seen.clone(), queue.clone());
+    queue
+        .consumer()
+        .prefetch(5)
+        .run_until(third.notified(), move |mut delivery: Delivery| {
+            let (reaches, log, looks) = (reaches.clone(), log.clone(), looks.clone());
+            async move {
+                let text = text(&mut delivery).await;
+                if text == "a" {
+                    assert!(!looks.stats().await.unwrap().available, "they were not taken");
+                }
+                if text == "c" {
+                    reaches.notify_one();
+                    tokio::task::yield_now().await;
+                }
+                log.lock().unwrap().push(text);
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["a", "b", "c"]);
+    let left = queue.dequeue_batch(9, &DequeueOptions::new().no_wait()).await.unwrap();
+    assert_eq!(
+        left.iter().map(|message| (message.attempts(), message.failures())).collect::<Vec<_>>(),
+        [(2, 0); 3]
+    );
+}
+
+#[tokio::test]
 async fn who_does_not_finish_in_time_is_cancelled_and_its_message_put_back() {
     let queue = queue();
     fill(&queue, ["x"]).await;

@@ -38,17 +38,22 @@ async fn a_waiter_gets_the_key_when_it_is_free() {
     session.release().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_who_leaves_is_granted_nothing() {
-    let (client, key) = (client(), key());
-    let holder = client.acquire(&key, &at_once()).await.unwrap();
+    let server = lockd_testing::TestServer::start_async().await.unwrap();
+    let proxy = server.proxy().start().unwrap();
+    let (client, waiter) = (Client::connect(&server.url()).unwrap(), Client::connect(&proxy.url()).unwrap());
+    let holder = client.acquire("a", &at_once()).await.unwrap();
     let patience = AcquireOptions::new().ttl(Duration::from_secs(600));
-    let waiting = client.acquire(&key, &patience);
+    let waiting = waiter.acquire("a", &patience);
     assert!(tokio::time::timeout(Duration::from_millis(300), waiting).await.is_err());
+    // The server has noticed when it has closed its end, too.
+    let noticed = proxy.wait_for_async(Duration::from_secs(60), |counts| counts.open == 0).await;
+    assert!(noticed.unwrap(), "{:?}", proxy.counts());
     holder.release().await.unwrap();
     // A grant to the one who has left would last ten minutes.
     let next = AcquireOptions::new().wait_at_most(Duration::from_secs(30));
-    client.acquire(&key, &next).await.unwrap().release().await.unwrap();
+    client.acquire("a", &next).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test]

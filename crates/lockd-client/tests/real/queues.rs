@@ -108,9 +108,10 @@ async fn a_lost_message_is_known_as_such() {
 async fn a_message_is_extended_by_itself() {
     let queue = queue();
     queue.enqueue("x", &EnqueueOptions::new()).await.unwrap();
-    let message = queue.dequeue(&at_once().visibility(Duration::from_secs(2))).await.unwrap().unwrap();
-    let before = message.expires_at_unix();
-    while message.expires_at_unix() < before + 2 {
+    let message = queue.dequeue(&at_once().visibility(Duration::from_secs(60))).await.unwrap().unwrap();
+    // Made to end sooner, it is extended sooner.
+    let short = message.extend(Duration::from_secs(15)).await.unwrap().expires_at_unix;
+    while message.expires_at_unix() < short + 30 {
         assert!(!message.lost().is_lost());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -250,6 +251,23 @@ async fn waiting_consumers_are_woken() {
     }
     queue.enqueue("x", &EnqueueOptions::new()).await.unwrap();
     waiting.await.unwrap().unwrap();
+
+    // Who leaves takes nothing along.
+    let leaving = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.dequeue(&DequeueOptions::new()).await })
+    };
+    while queue.stats().await.unwrap().waiting_consumers == 0 {
+        tokio::task::yield_now().await;
+    }
+    leaving.abort();
+    while queue.stats().await.unwrap().waiting_consumers > 0 {
+        tokio::task::yield_now().await;
+    }
+    queue.enqueue("y", &EnqueueOptions::new()).await.unwrap();
+    let message = take(&queue).await;
+    assert_eq!(message.attempts(), 1);
+    message.ack().await.unwrap();
     let patient = DequeueOptions::new().wait_at_most(Duration::from_secs(1));
     assert!(queue.dequeue(&patient).await.unwrap().is_none());
 }

@@ -103,6 +103,9 @@ impl Core {
                 return Served::Interrupted;
             }
             let Some((&consumer_id, consumer)) = queue.next_consumer(passed_by) else {
+                if passed_by.is_some() {
+                    self.nothing_left(id, turn);
+                }
                 return Served::All(state_due);
             };
             let stateful = consumer.op.stateful;
@@ -118,6 +121,9 @@ impl Core {
                     if passed.is_some() && stateful {
                         // The others in line may still get what this one cannot have.
                         passed_by = Some(consumer_id);
+                        if let Next::Later(at) = next {
+                            state_due = Some(state_due.map_or(at, |due| due.min(at)));
+                        }
                         continue;
                     }
                     self.nothing_left(id, turn);
@@ -145,6 +151,10 @@ impl Core {
                 continue;
             }
             if let Some(state_key) = &state_key {
+                if !self.may_expire(state_key) {
+                    self.fetch(id, key, Some(state_key.clone()), turn);
+                    return Served::Interrupted;
+                }
                 self.expire(state_key, turn);
                 self.hand_over_freed(turn);
                 let until = self.lanes.ready(state_key).and_then(|lane| match &lane.record.lease {
@@ -159,6 +169,17 @@ impl Core {
             }
             self.deliver(id, consumer_id, next, &key, state_key.as_ref(), turn);
         }
+    }
+
+    /// Are all here whom the end of this lease concerns, if its time is over?
+    fn may_expire(&mut self, key: &KeyId) -> bool {
+        let now = self.now;
+        let txn = self.lanes.ready(key).and_then(|lane| match &lane.record.lease {
+            Lease::Held(grant) if grant.is_expired(now) => Some(grant.txn),
+            _ => None,
+        });
+        let concerned = txn.map(|txn| self.participants(txn)).unwrap_or_default();
+        concerned.iter().all(|key| self.lanes.ready(key).is_some())
     }
 
     /// Asks for the records of the next message, and of some that come after it.
@@ -241,10 +262,11 @@ impl Core {
     }
 
     fn step_out(&mut self, id: &QueueId, consumer_id: RequestId) -> Option<Consumer> {
-        self.attending.remove(&consumer_id);
         let queue = self.queues.get(id);
         queue.hasty.retain(|&hasty| hasty != consumer_id);
+        // An observer stays where it is.
         let consumer = queue.consumers.remove(&consumer_id)?;
+        self.attending.remove(&consumer_id);
         if let Patience::Until(deadline) = consumer.patience {
             self.deadlines.remove(&(deadline, consumer_id));
         }
@@ -303,7 +325,14 @@ impl Core {
 
     pub(super) fn leave_queue(&mut self, id: RequestId, why: Leaving, out: &mut Vec<Output>) {
         let Some(queue_id) = self.attending.get(&id).cloned() else { return };
-        if let Some(consumer) = self.step_out(&queue_id, id) {
+        self.leave(id, &queue_id, why, out);
+        if self.queues.known(&queue_id).is_none_or(|queue| !queue.is_wanted()) {
+            self.queues.set_alarm(&queue_id, None);
+        }
+    }
+
+    fn leave(&mut self, id: RequestId, queue_id: &QueueId, why: Leaving, out: &mut Vec<Output>) {
+        if let Some(consumer) = self.step_out(queue_id, id) {
             let basis = consumer.basis;
             let reply = match why {
                 // Nobody will hear of these.
@@ -331,7 +360,7 @@ impl Core {
             Leaving::SentAway(reason) => reason,
             Leaving::Gone => Reason::Cancelled,
         };
-        let queue = self.queues.get(&queue_id);
+        let queue = self.queues.get(queue_id);
         queue.newcomers.retain(|&newcomer| newcomer != id);
         if queue.watchers.remove(&id).is_some() {
             self.attending.remove(&id);

@@ -61,7 +61,7 @@ impl Core {
         if self.participants(held.proof.txn).is_empty() {
             self.erase_message(&held.key, turn);
         } else {
-            match self.decide_transaction(held.proof.txn, Verdict::Commit, 0, turn) {
+            match self.decide_with_own(&held, Verdict::Commit, turn) {
                 (Outcome::RolledBack, _) => return Reason::TxnConflict.plain().into(),
                 (_, Some(reason)) => return reason.plain().into(),
                 (_, None) => {}
@@ -79,7 +79,7 @@ impl Core {
         let correlation = self.correlation(&held.key);
         let coordinated = !self.participants(held.proof.txn).is_empty();
         if coordinated {
-            self.decide_transaction(held.proof.txn, Verdict::Rollback, 0, turn);
+            self.decide_with_own(&held, Verdict::Rollback, turn);
         } else {
             let Some(lane) = self.lanes.ready(&held.key) else { return Reason::Damaged.plain().into() };
             if let Err(refusal) = decide::unchanged(&lane.record, &op.handle) {
@@ -97,6 +97,26 @@ impl Core {
         turn.change(&held.key);
         turn.free(&held.key);
         Reply::Requeued { meta_etag, correlation }
+    }
+
+    /// Decides the transaction of a delivery. The delivery itself is concerned also if only others were named as participants.
+    fn decide_with_own(
+        &mut self,
+        held: &Held,
+        verdict: Verdict,
+        turn: &mut Turn,
+    ) -> (Outcome, Option<Reason>) {
+        let txn = held.proof.txn;
+        let mut keys = self.participants(txn);
+        for own in [&held.key, &held.state_key] {
+            let ours = self.lanes.ready(own).is_some_and(
+                |lane| matches!(&lane.record.lease, Lease::Held(grant) if grant.delivery && grant.txn == txn),
+            );
+            if ours && !keys.contains(own) {
+                keys.push(own.clone());
+            }
+        }
+        self.decide_participants(txn, verdict, keys, 0, turn)
     }
 
     pub(super) fn extend(&mut self, op: &Extend, turn: &mut Turn) -> Reply {

@@ -176,7 +176,11 @@ impl Core {
             Task::Expire(key) => self.want_key(key, |_, _| false, &mut wanted),
             Task::GiveBack(key, _) => wanted.add(key.clone()),
             Task::ExpireTxn(txn) => self.want_participants(*txn, &mut wanted),
-            Task::Attend(_, keys) => wanted.keys.clone_from(keys),
+            Task::Attend(_, keys) => {
+                for key in keys {
+                    self.want_key(key, |_, _| false, &mut wanted);
+                }
+            }
             Task::Request { op, .. } => match op {
                 Op::Ack(op) => self.want_delivery(&op.handle, true, &mut wanted),
                 Op::Nack(op) => self.want_delivery(&op.handle, true, &mut wanted),
@@ -184,9 +188,11 @@ impl Core {
                 Op::DecideTxn(op) => {
                     if op.ask != TxnAsk::Prepare {
                         wanted.decision = Some(op.txn);
-                        self.want_participants(op.txn, &mut wanted);
-                        for key in &op.participants {
+                        let known = self.participants(op.txn);
+                        for key in known.iter().chain(&op.participants) {
                             self.want_participant(key.clone(), &mut wanted);
+                            // Whoever has named it may be the first to meet the end of another transaction's time.
+                            self.want_key(key, |_, _| false, &mut wanted);
                         }
                     }
                 }

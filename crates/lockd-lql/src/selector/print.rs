@@ -163,9 +163,11 @@ fn comparison(selector: &Selector) -> Option<String> {
     let value = term.value.as_deref()?;
     // The longer spelling is for values that begin with an equals sign themselves.
     let operators: &[&str] = if negated { &["!="] } else { &["=", "=="] };
+    // What ends a field must not look like the beginning of the operator.
+    let gap = if term.field.ends_with('!') { " " } else { "" };
     let wanted = Shorthand { negated, clause: Clause::Term(Kind::Eq, term.clone()) };
     let pieces = operators.iter().flat_map(|operator| {
-        spellings(value).map(move |spelling| format!("{}{operator}{spelling}", term.field))
+        spellings(value).map(move |spelling| format!("{}{gap}{operator}{spelling}", term.field))
     });
     pieces.into_iter().find(|piece| {
         stands_alone(piece) && matches!(Shorthand::parse(piece, 0), Some(Ok(found)) if found == wanted)
@@ -333,6 +335,9 @@ mod tests {
             "/a=\"c d\" 'e f' ,exists{/x},or.exists{/b}",
             "eq{field=/{field=/b,value=!'\"}'}ouen}",
             "/a=\"c d\" 'e f' ,and.4.or.exists{/b},/a>1",
+            "/a===b\\",
+            "/a! =b\\",
+            "/a! !=b\\",
         ] {
             check(source);
         }

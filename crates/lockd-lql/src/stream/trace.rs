@@ -16,7 +16,7 @@ pub(crate) struct Traces {
 #[derive(Clone, Debug)]
 enum Trace {
     /// The needle itself.
-    Itself(Finder<'static>),
+    Itself(Box<Finder<'static>>),
     Window(Window),
 }
 
@@ -27,7 +27,7 @@ impl Traces {
         Traces {
             needles: needles
                 .iter()
-                .map(|needle| Trace::Itself(Finder::new(needle.as_bytes()).into_owned()))
+                .map(|needle| Trace::Itself(Box::new(Finder::new(needle.as_bytes()).into_owned())))
                 .collect(),
             hidden_by_all: needles.iter().any(|needle| needle.bytes().any(hides)),
         }

@@ -227,7 +227,7 @@ pub(super) async fn set(invocation: &Invocation, compare: bool) -> Outcome<()> {
         }
         .await;
         if let Err(reason) = result {
-            let _ = sender.send(Err(reason)).await;
+            let _ = sender.send(Err(std::io::Error::other(reason))).await;
         }
     };
     let (answer, ()) = tokio::join!(api.send(call), pump);
@@ -241,9 +241,13 @@ fn conditional(call: Call, invocation: &Invocation, read: &Answer) -> Outcome<Ca
         return call.on_condition(settings);
     }
     let mut call = call;
-    if read.status == 200 {
-        call.headers.push((header::IF_VERSION, read.header(header::KEY_VERSION).to_owned()));
-        call.headers.push((header::IF_STATE_ETAG, read.header("etag").trim_matches('"').to_owned()));
+    match read.status {
+        200 => {
+            call.headers.push((header::IF_VERSION, read.header(header::KEY_VERSION).to_owned()));
+            call.headers.push((header::IF_STATE_ETAG, read.header("etag").trim_matches('"').to_owned()));
+        }
+        // There was nothing, and the answer names no version. The quoted empty etag is that of no document.
+        _ => call.headers.push((header::IF_STATE_ETAG, "\"\"".to_owned())),
     }
     Ok(call)
 }

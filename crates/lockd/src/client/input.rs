@@ -36,7 +36,7 @@ pub(super) type Treatment = Box<dyn FnMut(Option<&[u8]>, &mut Vec<u8>) -> Result
 pub(super) fn stream(
     mut source: Box<dyn Read + Send>,
     mut treat: Treatment,
-) -> mpsc::Receiver<Result<Bytes, String>> {
+) -> mpsc::Receiver<std::io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     std::thread::spawn(move || {
         let mut buffer = vec![0; PIECE];
@@ -54,7 +54,7 @@ pub(super) fn stream(
                     false => continue,
                 },
                 Ok(done) => (Ok(Bytes::from(out)), done),
-                Err(reason) => (Err(reason), true),
+                Err(reason) => (Err(std::io::Error::other(reason)), true),
             };
             // A receiver that is gone has its own error to report.
             if sender.blocking_send(item).is_err() || done {

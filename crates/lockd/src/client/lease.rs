@@ -107,16 +107,16 @@ pub(super) async fn acquire(invocation: &Invocation) -> Outcome<()> {
     print::out(lines.as_bytes())
 }
 
-/// How long to wait for somebody else's lease.
+/// How long to wait for what somebody else has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Block {
+pub(super) enum Block {
     No,
     Forever,
     For(u64),
 }
 
 impl Block {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim().to_lowercase();
         match text.as_str() {
             "nowait" | "no-wait" => return Ok(Block::No),
@@ -221,11 +221,11 @@ pub(super) async fn take(api: &Api, settings: &ClientSettings, key: &str) -> Out
     }
 }
 
-fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-fn default_owner() -> String {
+pub(super) fn default_owner() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = if name.is_empty() { "lockd" } else { &name };
     format!("{name}-{}", std::process::id())

@@ -58,7 +58,7 @@ pub(super) fn document(bytes: &[u8]) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Members {
+pub(super) enum Members {
     AsTheyAre,
     /// By name; of members of the same name the last counts.
     Sorted,
@@ -89,7 +89,7 @@ impl<'de> serde::Deserialize<'de> for Pairs<'de> {
     }
 }
 
-fn members(text: &str, order: Members) -> Result<Vec<(String, &RawValue)>, serde_json::Error> {
+pub(super) fn members(text: &str, order: Members) -> Result<Vec<(String, &RawValue)>, serde_json::Error> {
     let Pairs(pairs) = serde_json::from_str(text)?;
     Ok(match order {
         Members::AsTheyAre => pairs,

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 const WORTH_SHOWING: u64 = 4 << 20;
 const REDRAW: Duration = Duration::from_millis(100);
-const BAR: usize = 30;
+/// A line must fit into 80 columns, or it could not be drawn over.
+const BAR: usize = 24;
+const LABEL: usize = 20;
+/// Before that, a speed says nothing.
+const MEASURABLE: Duration = Duration::from_millis(200);
 
 /// Shows itself only on a terminal and only for transfers that take a while.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(label: &str, total: Option<u64>) -> Self {
         let large = total.is_none_or(|total| total >= WORTH_SHOWING);
-        let label: String = label.chars().filter(|letter| !letter.is_control()).take(32).collect();
+        let label: String = label.chars().filter(|letter| !letter.is_control()).take(LABEL).collect();
         Progress {
             label,
             total,
@@ -42,8 +46,12 @@ impl Progress {
     }
 
     fn text(&self) -> String {
-        let speed = self.done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
-        let amount = format!("{} ({}/s)", size(self.done as f64), size(speed));
+        let elapsed = self.started.elapsed();
+        let speed = match elapsed < MEASURABLE {
+            true => String::new(),
+            false => format!(" ({}/s)", size(self.done as f64 / elapsed.as_secs_f64())),
+        };
+        let amount = format!("{}{speed}", size(self.done as f64));
         match self.total.filter(|total| *total > 0) {
             None => format!("{} {amount}", self.label),
             Some(total) => {
@@ -82,7 +90,11 @@ mod tests {
         let mut progress = Progress::new("a\x1b[31m", Some(8 << 20));
         progress.done = 4 << 20;
         let text = progress.text();
-        assert!(text.contains("[###############---------------]  50 % 4.2 MB"), "{text}");
+        assert!(text.contains("[############------------]  50 % 4.2 MB"), "{text}");
         assert!(!text.contains('\x1b'));
+        let mut progress = Progress::new(&"x".repeat(100), Some(999_900_000_000));
+        progress.done = 999_900_000_000;
+        progress.started = Instant::now().checked_sub(Duration::from_millis(1001)).unwrap();
+        assert!(progress.text().len() < 80, "{}", progress.text());
     }
 }

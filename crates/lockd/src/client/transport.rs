@@ -1,19 +1,13 @@
-//! HTTP to a server: one connection a request, the next server when one cannot be reached or is passive, errors in the
-//! terms of the service.
+//! Calls to servers through the SDK: where they go is what `--server` says, what comes of them is told in the terms of the
+//! service.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http1;
-use hyper::rt::{Read, Write};
-use hyper_util::rt::TokioIo;
+use lockd_client::{AnswerBody, Body, Client, Error, RetryPolicy};
 use lockd_wire::header;
 use serde_json::Value;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use super::endpoint::{self, Endpoint};
@@ -22,15 +16,13 @@ use super::request_log::RequestLog;
 use super::{Failure, Invocation, Outcome};
 
 const SEVERAL_SERVERS: Duration = Duration::from_secs(3);
-/// Error bodies are small; more is not ours.
-const ERROR_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Api {
+    client: Client,
     endpoints: Vec<Endpoint>,
     pub(super) timeout: Duration,
     pub(super) correlation_id: Option<String>,
-    log: RequestLog,
 }
 
 /// What is sent.
@@ -38,7 +30,7 @@ pub(super) enum Payload {
     Nothing,
     Bytes(Bytes),
     /// Pieces from somewhere that can be read only once, or why there will be no more.
-    Stream(mpsc::Receiver<Result<Bytes, String>>),
+    Stream(mpsc::Receiver<std::io::Result<Bytes>>),
 }
 
 pub(super) struct Call {
@@ -47,8 +39,10 @@ pub(super) struct Call {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) payload: Payload,
-    /// How long the answer may take; nothing waits for ever.
+    /// How long the answer may take to begin.
     pub(super) patience: Option<Duration>,
+    /// How long the server may be silent in the middle of an answer.
+    pub(super) silence: Option<Duration>,
 }
 
 impl Call {
@@ -60,6 +54,7 @@ impl Call {
             headers: vec![],
             payload: Payload::Nothing,
             patience: None,
+            silence: None,
         }
     }
 
@@ -68,12 +63,42 @@ impl Call {
         self
     }
 
-    fn target(&self, prefix: &str) -> String {
+    /// Path and query, as errors name them.
+    fn target(&self) -> String {
         if self.query.is_empty() {
-            return format!("{prefix}{}", self.path);
+            return self.path.to_owned();
         }
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.query).finish();
-        format!("{prefix}{}?{query}", self.path)
+        format!("{}?{query}", self.path)
+    }
+
+    fn into_sdk(self) -> lockd_client::Call {
+        let method = self.method.parse().unwrap_or_default();
+        let mut call = lockd_client::Call::new(method, self.path);
+        for (name, value) in &self.query {
+            call.query(name, value);
+        }
+        for (name, value) in &self.headers {
+            call.header(name, value);
+        }
+        if let Some(silence) = self.silence {
+            call.timeout(silence);
+        }
+        if self.patience.is_some() {
+            call.answer_within(self.patience);
+        }
+        match self.payload {
+            Payload::Nothing => {}
+            Payload::Bytes(bytes) => {
+                call.body(bytes);
+            }
+            Payload::Stream(pieces) => {
+                // Whoever produces the pieces may take his time.
+                call.body(Body::pieces(pieces)).answer_within(None);
+            }
+        }
+        call.retry(RetryPolicy::none()).streaming();
+        call
     }
 }
 
@@ -81,9 +106,8 @@ impl Call {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) headers: http::HeaderMap,
-    body: Incoming,
-    timeout: Duration,
+    headers: http::HeaderMap,
+    body: AnswerBody,
 }
 
 impl Answer {
@@ -97,22 +121,10 @@ impl Answer {
 
     /// The next piece of the body. A server that falls silent in the middle of it is given up.
     pub(super) async fn piece(&mut self) -> Outcome<Option<Bytes>> {
-        loop {
-            let next = tokio::time::timeout(self.timeout, self.body.frame()).await;
-            let broken = |cause: String| Failure::Local(format!("lockd: the answer broke off: {cause}"));
-            match next {
-                Err(_) => {
-                    return Err(broken(format!("nothing came for {}", crate::value::show(self.timeout))));
-                }
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(broken(error.to_string())),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
+        self.body
+            .piece()
+            .await
+            .map_err(|error| Failure::Local(format!("lockd: the answer broke off: {error}")))
     }
 
     pub(super) async fn bytes(&mut self) -> Outcome<Vec<u8>> {
@@ -132,7 +144,7 @@ impl Answer {
 
 impl Api {
     pub(super) fn new(invocation: &Invocation) -> Outcome<Self> {
-        let log = RequestLog::open(&invocation.settings)?;
+        let log = Arc::new(RequestLog::open(&invocation.settings)?);
         let endpoints = endpoint::endpoints(invocation)?;
         let timeout = match endpoints.len() > 1 && !invocation.timeout_given {
             true => SEVERAL_SERVERS,
@@ -142,7 +154,19 @@ impl Api {
             .correlation_id
             .clone()
             .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, 0x20..=0x7e)));
-        Ok(Api { endpoints, timeout, correlation_id, log })
+        let builder =
+            endpoints.iter().fold(Client::builder(), |builder, endpoint| builder.endpoint(endpoint));
+        let client = builder
+            .timeout(timeout)
+            .retry(RetryPolicy::none())
+            .observe(move |attempt| {
+                if let Some(status) = attempt.status {
+                    log.request(&attempt.method, &attempt.url, status, attempt.duration);
+                }
+            })
+            .build()
+            .map_err(|error| Failure::Local(format!("lockd: {error}")))?;
+        Ok(Api { client, endpoints, timeout, correlation_id })
     }
 
     /// The servers, as `--server` would name them.
@@ -155,163 +179,36 @@ impl Api {
         if let Some(id) = &self.correlation_id {
             call.headers.push((header::CORRELATION_ID, id.clone()));
         }
-        let mut last = String::new();
-        let mut passive = None;
-        for endpoint in &self.endpoints {
-            match self.try_one(endpoint, &mut call).await {
-                Ok(answer) if answer.status == 200 || answer.status == 204 => return Ok(answer),
-                Ok(answer) => match refusal(answer).await {
-                    refusal if refusal.status == 503 && matches!(&*refusal.code, "node_passive" | "") => {
-                        passive = Some(refusal);
-                    }
-                    refusal => return Err(Failure::Service(refusal)),
-                },
-                Err(Trouble::Input(reason)) => return Err(Failure::Local(reason)),
-                Err(Trouble::Connection(cause)) => last = cause,
+        let (method, target) = (call.method, call.target());
+        match self.client.send(call.into_sdk()).await {
+            Ok(answer) => {
+                let (status, headers) = (answer.status(), answer.headers().clone());
+                Ok(Answer { status, headers, body: answer.into_body() })
             }
-            if matches!(call.payload, Payload::Stream(ref pieces) if pieces.is_closed()) {
-                break;
-            }
-        }
-        match passive {
-            Some(refusal) => Err(Failure::Service(refusal)),
-            None => Err(Failure::Unreachable { attempted: self.servers(), cause: last }),
+            Err(error) => Err(self.failure(error, method, &target)),
         }
     }
 
-    async fn try_one(&self, endpoint: &Endpoint, call: &mut Call) -> Result<Answer, Trouble> {
-        let (host, prefix) = match endpoint {
-            Endpoint::Tcp { authority, prefix } => (authority.as_str(), prefix),
-            Endpoint::Unix { prefix, .. } => ("localhost", prefix),
-        };
-        let target = call.target(prefix);
-        let named = |cause: &dyn std::fmt::Display| {
-            Trouble::Connection(format!("{} \"{endpoint}{target}\": {cause}", call.method))
-        };
-        let started = std::time::Instant::now();
-        let mut sender = match endpoint {
-            Endpoint::Tcp { authority, .. } => {
-                let stream = self
-                    .within(TcpStream::connect(authority.as_str()))
-                    .await
-                    .map_err(|error| named(&error))?;
-                let _ = stream.set_nodelay(true);
-                hand_shake(TokioIo::new(stream)).await
+    fn failure(&self, error: Error, method: &str, target: &str) -> Failure {
+        match error {
+            Error::Refused(refusal) => Failure::Service(Refusal {
+                status: refusal.status,
+                retry_after_seconds: refusal.retry_after.map(|time| time.as_secs()).unwrap_or_default(),
+                code: refusal.code,
+                detail: refusal.detail,
+                correlation_id: refusal.correlation_id.unwrap_or_default(),
+            }),
+            Error::Unreachable(unreachable) => {
+                let last = unreachable.causes.last();
+                Failure::Unreachable {
+                    attempted: self.servers(),
+                    cause: last.map_or_else(String::new, |cause| {
+                        format!("{method} \"{}{target}\": {}", cause.endpoint, cause.reason)
+                    }),
+                }
             }
-            Endpoint::Unix { path, .. } => {
-                let stream = self.within(UnixStream::connect(path)).await.map_err(|error| named(&error))?;
-                hand_shake(TokioIo::new(stream)).await
-            }
+            Error::Source { source, .. } => Failure::Local(source.to_string()),
+            error => Failure::Local(format!("lockd: {error}")),
         }
-        .map_err(|error| named(&error))?;
-        let mut request = http::Request::builder().method(call.method).uri(&*target).header("host", host);
-        for (name, value) in &call.headers {
-            request = request.header(*name, value.as_bytes());
-        }
-        let patience = call.patience.or(match call.payload {
-            Payload::Stream(_) => None,
-            Payload::Nothing | Payload::Bytes(_) => Some(self.timeout),
-        });
-        let (failed, mut input_failure) = mpsc::channel::<String>(1);
-        let body = match &mut call.payload {
-            Payload::Nothing => Empty::new().map_err(|never: Infallible| match never {}).boxed(),
-            Payload::Bytes(bytes) => {
-                Full::new(bytes.clone()).map_err(|never: Infallible| match never {}).boxed()
-            }
-            Payload::Stream(pieces) => {
-                let (_, closed) = mpsc::channel(1);
-                Pieces { pieces: std::mem::replace(pieces, closed), failed }.boxed()
-            }
-        };
-        let request = request.body(body).map_err(|error| Trouble::Input(format!("lockd: {error}")))?;
-        let answered = async {
-            match patience {
-                None => sender.send_request(request).await.map_err(|error| error.to_string()),
-                Some(patience) => tokio::time::timeout(patience, sender.send_request(request))
-                    .await
-                    .map_err(|_| format!("no answer within {}", crate::value::show(patience)))?
-                    .map_err(|error| error.to_string()),
-            }
-        };
-        match answered.await {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                let status = head.status.as_u16();
-                self.log.request(call.method, &format!("{endpoint}{target}"), status, started.elapsed());
-                Ok(Answer { status, headers: head.headers, body, timeout: self.timeout })
-            }
-            Err(cause) => match input_failure.try_recv() {
-                Ok(reason) => Err(Trouble::Input(reason)),
-                Err(_) => Err(named(&cause)),
-            },
-        }
-    }
-
-    async fn within<T>(&self, connecting: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
-        tokio::time::timeout(self.timeout, connecting)
-            .await
-            .unwrap_or_else(|_| Err(std::io::Error::other("connecting took too long")))
-    }
-}
-
-enum Trouble {
-    /// This server did not answer; another may.
-    Connection(String),
-    /// The request itself cannot be made.
-    Input(String),
-}
-
-type Body = BoxBody<Bytes, std::io::Error>;
-
-async fn hand_shake<T>(stream: T) -> Result<http1::SendRequest<Body>, hyper::Error>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::handshake(stream).await?;
-    // Ends by itself when the request is answered or given up; its errors come out of the request.
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-/// A body that is read once. When its source fails the request is cut off, so that the server stores nothing.
-struct Pieces {
-    pieces: mpsc::Receiver<Result<Bytes, String>>,
-    failed: mpsc::Sender<String>,
-}
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        self.pieces.poll_recv(context).map(|piece| match piece? {
-            Ok(bytes) => Some(Ok(Frame::data(bytes))),
-            Err(reason) => {
-                let _ = self.failed.try_send(reason.clone());
-                Some(Err(std::io::Error::other(reason)))
-            }
-        })
-    }
-}
-
-async fn refusal(mut answer: Answer) -> Refusal {
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = answer.piece().await {
-        body.extend_from_slice(&piece);
-        if body.len() > ERROR_MAX {
-            break;
-        }
-    }
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    Refusal {
-        status: answer.status,
-        code: text("error"),
-        detail: text("detail"),
-        retry_after_seconds: value["retry_after_seconds"].as_u64().unwrap_or_default(),
-        correlation_id: answer.header(header::CORRELATION_ID).to_owned(),
     }
 }

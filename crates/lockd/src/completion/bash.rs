@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 
-use super::{Value, below, offered, quoted, runs_command, steps, takes_file, value, valued, verbs, words_to};
+use super::{
+    Value, below, offered, quoted, runs_at_once, runs_command, steps, takes_file, value, valued, verbs,
+    words_to,
+};
 
 pub(super) fn script() -> String {
     let mut out = String::from(HEAD);
+    let at_once = runs_at_once();
     for (from, word, to) in steps() {
-        let _ = writeln!(out, "            {}) at={} ;;", quoted(&format!("{from}/{word}")), quoted(&to));
+        let begins = if at_once.contains(&to) { "; rest=1" } else { "" };
+        let _ =
+            writeln!(out, "            {}) at={}{begins} ;;", quoted(&format!("{from}/{word}")), quoted(&to));
     }
     out.push_str(AFTER_STEPS);
     for verb in verbs().filter(|verb| runs_command(*verb)) {

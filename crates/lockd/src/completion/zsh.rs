@@ -3,13 +3,17 @@
 use std::fmt::Write;
 
 use super::{
-    Value, below, hint, offered, quoted, runs_command, steps, takes_file, value, valued, verbs, words_to,
+    Value, below, hint, offered, quoted, runs_at_once, runs_command, steps, takes_file, value, valued, verbs,
+    words_to,
 };
 
 pub(super) fn script() -> String {
     let mut out = String::from(HEAD);
+    let at_once = runs_at_once();
     for (from, word, to) in steps() {
-        let _ = writeln!(out, "            {}) at={} ;;", quoted(&format!("{from}/{word}")), quoted(&to));
+        let begins = if at_once.contains(&to) { "; key=1" } else { "" };
+        let _ =
+            writeln!(out, "            {}) at={}{begins} ;;", quoted(&format!("{from}/{word}")), quoted(&to));
     }
     for verb in verbs().filter(|verb| runs_command(*verb)) {
         let _ = writeln!(out, "            {}/*) (( key++ )) ;;", quoted(&words_to(verb)));

@@ -76,9 +76,9 @@ const IN_NAMESPACE: &[Verb] = &[
     NamespaceSetQuery,
 ];
 const JSON_FIRST: &[Verb] = &[Keepalive, Release, Update, Set, Mutate, Remove, Describe, Metadata];
-const FORMATS: &[&str] = &["json", "text"];
+pub(super) const FORMATS: &[&str] = &["json", "text"];
 
-const COMMAND: Flag = Flag { section: Section::Command, range: Range::Any, ..Flag::SERVER };
+pub(super) const COMMAND: Flag = Flag { section: Section::Command, range: Range::Any, ..Flag::SERVER };
 const CONNECTION: Flag = Flag {
     section: Section::Connection,
     scope: Scope::Connection,

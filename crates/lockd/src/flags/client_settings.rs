@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::QueueSettings;
+
 /// Raw values; empty text stands for "not given".
 #[derive(Debug, Default, Clone)]
 pub struct ClientSettings {
@@ -41,6 +43,9 @@ pub struct ClientSettings {
     pub preferred: String,
     pub fallback: String,
     pub if_match: String,
+    pub queue: QueueSettings,
+    pub participants: Vec<String>,
+    pub expires_unix: Option<i64>,
     pub server: String,
     pub bundle: Option<PathBuf>,
     pub disable_mtls: bool,

@@ -5,7 +5,9 @@ pub(crate) use process::LEVELS;
 
 mod background;
 mod client;
+mod client_queue;
 mod client_settings;
+mod client_txn;
 mod listener;
 mod logstore;
 mod process;
@@ -17,6 +19,7 @@ mod storage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use client_queue::QueueSettings;
 pub use client_settings::ClientSettings;
 pub use settings::Settings;
 
@@ -44,6 +47,8 @@ pub struct Flag {
     pub inverse: Option<&'static str>,
     /// A variable that does not follow the rule.
     pub fixed_variable: Option<&'static str>,
+    /// A variable that counts when the other one is not set.
+    pub second_variable: Option<&'static str>,
     /// A key of the configuration file that does not follow the rule.
     pub fixed_key: Option<&'static str>,
 }
@@ -63,6 +68,7 @@ impl Flag {
         scope: Scope::Server,
         inverse: None,
         fixed_variable: None,
+        second_variable: None,
         fixed_key: None,
     };
 
@@ -108,6 +114,8 @@ pub fn variable(name: &str) -> String {
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Text(fn(&mut Settings, String)),
+    /// May be given several times, and several values at a time with commas between them.
+    List(fn(&mut Settings, Vec<String>)),
     /// A path; a leading `~` is the home directory.
     Path(fn(&mut Settings, PathBuf)),
     Choice(&'static [&'static str], fn(&mut Settings, &'static str)),
@@ -124,7 +132,7 @@ pub enum Kind {
 impl Kind {
     fn placeholder(&self) -> &'static str {
         match self {
-            Kind::Text(_) => "TEXT",
+            Kind::Text(_) | Kind::List(_) => "TEXT",
             Kind::Path(_) => "PATH",
             Kind::Choice(..) => "WORD",
             Kind::Switch(_) => "",
@@ -245,6 +253,8 @@ pub fn all() -> impl Iterator<Item = &'static Flag> {
         background::FLAGS,
         logstore::FLAGS,
         client::FLAGS,
+        client_queue::FLAGS,
+        client_txn::FLAGS,
     ]
     .into_iter()
     .flatten()

@@ -36,7 +36,6 @@ impl Oracle {
             return Ok((asked.op, shape));
         }
         if Oracle::is_of_market(&asked.op) {
-            self.look_around();
             self.answer_market(id, &asked, &shape)?;
             return Ok((asked.op, shape));
         }

@@ -50,6 +50,8 @@ impl Oracle {
                 })
             }
             (Op::Dequeue(op), Shape::Delivered(deliveries)) => {
+                // Whoever carries the answer sees what becomes of it.
+                self.given_back.retain(|_, consumer| *consumer != id);
                 deliveries.len() == asked.collected && self.delivered(asked, op, deliveries)
             }
             (Op::Dequeue(op), Shape::Refused { reason: Reason::NoMessage, .. }) => {
@@ -64,12 +66,12 @@ impl Oracle {
                 let head = view.head.map(|head| head.message);
                 op.known != Some(head) && asked.heads.contains(&head)
             }
-            (Op::Ack(op), Shape::Acked) => self.acked(id, asked, &op.handle),
+            (Op::Ack(op), Shape::Acked) => self.acked(asked, &op.handle),
             (Op::Nack(op), Shape::Requeued(etag)) => {
                 let (lease, message) = (op.handle.lease, op.handle.message);
                 message_key(&op.handle).is_some_and(|key| {
                     self.claim(&key, asked, |deed| {
-                        let ours = deed.kind == Kind::Nacked(id) || deed.kind == Kind::DecidedByNack(id);
+                        let ours = matches!(deed.kind, Kind::Nacked(_) | Kind::DecidedByNack(_));
                         // Whoever got it next has changed it again.
                         let changes = u64::from(deed.after.lease.is_some());
                         let revision = deed.after.message.as_ref().map(|after| after.revision - changes);
@@ -84,7 +86,7 @@ impl Oracle {
                     let until = deed.after.lease.as_ref().map(|lease| lease.expires);
                     let state = extended.state_expires_at.map(|at| at.0);
                     let etag = deed.after.message.as_ref().zip(op.handle.message);
-                    deed.kind == Kind::Extended(id)
+                    matches!(deed.kind, Kind::Extended(_))
                         && until == Some(extended.expires_at.0)
                         && state == op.handle.state.and(until)
                         && etag.map(|(after, id)| after.etag(id)) == Some(extended.meta_etag)
@@ -94,6 +96,7 @@ impl Oracle {
                 let marker =
                     |model: &KeyModel, _: u64| reason.is_some() && marker_refusal(model, op) == reason;
                 self.refused(asked, &op.handle, Purpose::Ack, reason, Verdict::Commit)
+                    || self.committed_without_some(asked, &op.handle, reason)
                     || self.at_some_time(asked, &op.handle, marker)
             }
             (Op::Nack(op), _) => self.refused(asked, &op.handle, Purpose::Nack, reason, Verdict::Rollback),
@@ -105,7 +108,7 @@ impl Oracle {
                 self.refused(asked, &op.handle, Purpose::Extend, reason, Verdict::Commit)
                     || (of_state && self.state_was_not_held(asked, &op.handle))
             }
-            (Op::Tend(op), Shape::Tended(done)) => self.tended(id, asked, op, *done),
+            (Op::Tend(op), Shape::Tended(done)) => self.tended(asked, op, *done),
             (Op::DecideTxn(op), _) => self.answer_txn(asked, op, shape),
             (Op::ForgetTxns(_), Shape::Tended(_)) => true,
             _ => false,
@@ -159,12 +162,12 @@ impl Oracle {
         })
     }
 
-    fn acked(&mut self, id: RequestId, asked: &Asked, handle: &Handle) -> bool {
+    fn acked(&mut self, asked: &Asked, handle: &Handle) -> bool {
         let Some(key) = message_key(handle) else { return false };
         let by_this = self.claim(&key, asked, |deed| {
             deed.lease == handle.lease
                 && deed.after == KeyModel::default()
-                && (deed.kind == Kind::Acked(id) || deed.kind == Kind::Decided(Verdict::Commit))
+                && matches!(deed.kind, Kind::Acked(_) | Kind::Decided(Verdict::Commit))
         });
         // Its transaction was committed, by this or by somebody else.
         let gone = |model: &KeyModel, now: u64| {
@@ -172,6 +175,19 @@ impl Oracle {
         };
         by_this
             || (self.was_decided(asked, handle, Verdict::Commit) && self.at_some_time(asked, handle, gone))
+    }
+
+    /// The transaction was committed, but somebody has named a message for it that is another's.
+    fn committed_without_some(&self, asked: &Asked, handle: &Handle, reason: Option<Reason>) -> bool {
+        let deeds = message_key(handle).and_then(|key| self.deeds.get(&key));
+        let committed = deeds.into_iter().flatten().any(|deed| {
+            deed.step >= asked.step
+                && deed.batch <= self.told
+                && deed.lease == handle.lease
+                && deed.kind == Kind::Decided(Verdict::Commit)
+        });
+        let named = self.prepared.iter().any(|prepared| !prepared.participants.is_empty());
+        committed && named && reason.is_some_and(is_of_participant)
     }
 
     fn was_decided(&self, asked: &Asked, handle: &Handle, verdict: Verdict) -> bool {
@@ -225,10 +241,10 @@ impl Oracle {
         self.state_during(&key, asked, |model, now| !model.is_held_with(now, handle))
     }
 
-    fn tended(&mut self, id: RequestId, asked: &Asked, op: &Tend, done: bool) -> bool {
+    fn tended(&mut self, asked: &Asked, op: &Tend, done: bool) -> bool {
         let (Tend::Bury(key) | Tend::Redrive(key) | Tend::Purge(key)) = op;
         if done {
-            return self.claim(key, asked, |deed| deed.kind == Kind::Tended(id));
+            return self.claim(key, asked, |deed| matches!(deed.kind, Kind::Tended(_)));
         }
         self.state_during(key, asked, |model, now| {
             let Some(message) = &model.message else { return true };
@@ -274,17 +290,7 @@ impl Oracle {
                         decided.as_ref().is_some_and(|known| known.verdict != wanted)
                     })
             }
-            (
-                TxnAsk::Decide(_),
-                Shape::Refused {
-                    reason:
-                        Reason::MessageLeaseExpired
-                        | Reason::MessageLeaseMissing
-                        | Reason::MessageLeaseMismatch
-                        | Reason::StateLeaseMismatch,
-                    ..
-                },
-            ) => {
+            (TxnAsk::Decide(_), Shape::Refused { reason, .. }) if is_of_participant(*reason) => {
                 let prepared = self
                     .prepared
                     .iter()
@@ -294,4 +300,15 @@ impl Oracle {
             _ => false,
         }
     }
+}
+
+/// Somebody who takes part cannot take the decision.
+fn is_of_participant(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::MessageLeaseExpired
+            | Reason::MessageLeaseMissing
+            | Reason::MessageLeaseMismatch
+            | Reason::StateLeaseMismatch
+    )
 }

@@ -94,7 +94,7 @@ impl Oracle {
         let mut paths: BTreeMap<KeyId, Path> = BTreeMap::new();
         for one in moved {
             let mut found = None;
-            for (between, kind) in self.ways(one, moved, news) {
+            for (between, kind) in self.ways(one, moved, news, hint) {
                 if between == one.after && kind != Kind::Stayed {
                     found = Some((between, kind));
                     break;
@@ -149,7 +149,7 @@ impl Oracle {
     }
 
     /// Everything that can have become of a key before somebody new got it.
-    fn ways(&self, one: &Moved, moved: &[Moved], news: &TxnNews) -> Vec<Path> {
+    fn ways(&self, one: &Moved, moved: &[Moved], news: &TxnNews, hint: Option<RequestId>) -> Vec<Path> {
         let (before, now) = (&one.before, self.now);
         let mut ways = vec![(before.clone(), Kind::Stayed)];
         let message = one.key.as_message();
@@ -157,7 +157,9 @@ impl Oracle {
         let group = before.lease.as_ref().map(|lease| self.participants(lease.txn)).unwrap_or_default();
         let own = before.draft.is_some() || before.lease.as_ref().is_some_and(|lease| lease.delivery);
         let takes_part = own && group.contains(&one.key);
-        for (&id, asked) in &self.requests {
+        let hinted = hint.and_then(|id| self.requests.get_key_value(&id));
+        let others = self.requests.iter().filter(|&(&id, _)| Some(id) != hint);
+        for (&id, asked) in hinted.into_iter().chain(others) {
             let mut add = |between: KeyModel, kind: Kind| ways.push((between, kind));
             match &asked.op {
                 Op::Enqueue(op) if *before == KeyModel::default() => {
@@ -183,8 +185,14 @@ impl Oracle {
                 }
                 Op::Ack(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
                     let proved = before.judge(now, &op.handle, Purpose::Ack).is_ok();
-                    if proved && group.is_empty() && marker_refusal(before, op).is_none() {
-                        add(KeyModel::default(), Kind::Acked(id));
+                    let txn = before.lease.as_ref().map(|lease| lease.txn);
+                    let verdict = txn.and_then(|txn| news.verdict(txn));
+                    match proved && marker_refusal(before, op).is_none() {
+                        true if group.is_empty() => add(KeyModel::default(), Kind::Acked(id)),
+                        true if verdict == Some(Verdict::Commit) => {
+                            add(KeyModel::default(), Kind::Decided(Verdict::Commit));
+                        }
+                        _ => {}
                     }
                 }
                 Op::Nack(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
@@ -199,8 +207,14 @@ impl Oracle {
                     }
                 }
                 Op::Nack(op) if state_of.is_some() && message_key(&op.handle) == state_of => {
-                    if group.is_empty() && before.is_held_with(now, &op.handle) {
-                        add(before.committed().0, Kind::Nacked(id));
+                    let txn = before.lease.as_ref().map(|lease| lease.txn);
+                    let verdict = txn.and_then(|txn| news.verdict(txn));
+                    match before.is_held_with(now, &op.handle) {
+                        true if group.is_empty() => add(before.committed().0, Kind::Nacked(id)),
+                        true if verdict == Some(Verdict::Rollback) => {
+                            add(before.rolled_back().0, Kind::Decided(Verdict::Rollback));
+                        }
+                        _ => {}
                     }
                 }
                 Op::Extend(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
@@ -233,7 +247,7 @@ impl Oracle {
             }
         }
         if let Some(lease) = &before.lease {
-            if (lease.expires <= now && !takes_part) || self.given_back.contains(&lease.id) {
+            if (lease.expires <= now && !takes_part) || self.given_back.contains_key(&lease.id) {
                 ways.push((before.ended_alone(now), Kind::Lapsed));
             }
             let concerned = group.contains(&one.key)
@@ -329,6 +343,7 @@ impl Oracle {
                 continue;
             };
             let again = known.filter(|known| known.expires_at.0 > self.now && group.is_empty());
+            let again = again.filter(|_| !self.pending.contains_key(&txn));
             promise(
                 again.is_none_or(|known| known.verdict == decided.verdict || self.anybody_joins(txn)),
                 "a transaction is decided once",
@@ -354,7 +369,7 @@ impl Oracle {
                     Some(Kind::DecidedByNack(_)) => decided.verdict == Verdict::Rollback,
                     Some(Kind::WithMessage) => true,
                     // Nothing was staged under it, so that nothing was decided for it either.
-                    Some(Kind::Lapsed) => before.draft.is_none() && (!lease.delivery || !lease.coordinated),
+                    Some(Kind::Lapsed) => before.draft.is_none() && before.message.is_none(),
                     _ => false,
                 };
                 promise(right, "a transaction is decided for all participants in one batch", || {
@@ -607,21 +622,27 @@ impl Oracle {
 
     pub(super) fn ready(&self, queue: &QueueId) -> impl Iterator<Item = (u64, Uid)> {
         self.keys.iter().filter_map(move |(key, eras)| {
-            let (of, id) = key.as_message().filter(|(of, _)| of == queue)?;
-            let _ = of;
-            Some((eras.last()?.state.ready(self.now)?.visible_at, id))
+            let ready = eras.last()?.state.ready(self.now)?;
+            let (_, id) = key.as_message().filter(|(of, _)| of == queue)?;
+            Some((ready.visible_at, id))
         })
     }
 
     /// Remembers what those who ask about queues and transactions can have seen by now.
     pub(super) fn look_around(&mut self) {
-        if !self.market {
+        let asks = |asked: &Asked| match &asked.op {
+            Op::Dequeue(_) => !asked.saw_nothing,
+            Op::WatchQueue(_) => true,
+            Op::DecideTxn(op) => op.ask == TxnAsk::Tell,
+            _ => false,
+        };
+        if !self.market || !self.requests.values().any(asks) {
             return;
         }
         let mut requests = std::mem::take(&mut self.requests);
         for asked in requests.values_mut() {
             match &asked.op {
-                Op::Dequeue(op) => {
+                Op::Dequeue(op) if !asked.saw_nothing => {
                     let has = |(_, id): (u64, Uid)| {
                         !op.stateful || self.model(&KeyId::of_queue_state(&op.queue, id)).lease.is_none()
                     };

@@ -109,9 +109,24 @@ impl Oracle {
         if !self.market {
             return Ok(());
         }
+        for (key, eras) in self.keys.iter().filter(|_| !self.given_back.is_empty()) {
+            let lease = eras.last().and_then(|era| era.state.lease.as_ref());
+            let consumer = lease.and_then(|lease| self.given_back.get(&lease.id));
+            promise(
+                consumer.is_none_or(|consumer| self.requests.contains_key(consumer)),
+                "what a consumer had that has gone goes back at once",
+                || format!("{key}: {lease:?} was for {consumer:?}"),
+            )?;
+        }
         let awake = |at: u64| deadline.is_some_and(|deadline| deadline.0 <= at);
         for (id, asked) in &self.requests {
             let (queue, stateful) = match &asked.op {
+                Op::Dequeue(op) if op.wait_seconds == -1 && print.unanswered == 0 => {
+                    promise(asked.cancelled, "who does not want to wait is answered at once", || {
+                        format!("{id:?} waits for {}", op.queue)
+                    })?;
+                    continue;
+                }
                 Op::Dequeue(op) if self.surely_consumes(asked, &op.queue) => (&op.queue, op.stateful),
                 Op::WatchQueue(op) if print.unanswered == 0 => {
                     let head = self.head(&op.queue);
@@ -125,8 +140,9 @@ impl Oracle {
                 _ => continue,
             };
             for (key, eras) in &self.keys {
-                let (Some((of, message)), Some(era)) = (key.as_message(), eras.last()) else { continue };
+                let Some(era) = eras.last() else { continue };
                 let Some(known) = era.state.message.as_ref() else { continue };
+                let Some((of, message)) = key.as_message() else { continue };
                 let at = known.visible_at.max(self.now);
                 let never = known.dead_since.is_some() || known.dies_at.is_some_and(|dies| dies <= at);
                 if of != *queue || era.state.lease.is_some() || never {
