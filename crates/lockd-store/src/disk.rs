@@ -4,6 +4,7 @@
 //! <root>/lock       held by the owner with a kernel lock; says who that is
 //! <root>/format     version of this layout
 //! <root>/last-use   how the store was last opened or closed
+//! <root>/log/       the commit log: what the records may lack after a crash
 //! <root>/db/        the records, a fjall database
 //! <root>/blobs/     the blobs, one file each
 //! ```
@@ -18,9 +19,12 @@ mod fault;
 mod journal;
 mod keeper;
 mod last_use;
+mod log;
 mod owner;
+mod recovery;
 mod root;
 mod snapshot;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +46,7 @@ pub fn open(root: &Path, options: &Options) -> Result<(Arc<DiskEngine>, Arc<Disk
         root.refuse_network_file_system()?;
     }
     let blobs = Arc::new(DiskBlobs::open(&root)?);
-    let database = database::Database::open(&root, options.durability)?;
-    let engine = DiskEngine::start(root, owner, database, Arc::clone(&blobs), options)?;
+    let recovered = recovery::recover(&root, options.durability)?;
+    let engine = DiskEngine::start(root, owner, recovered, Arc::clone(&blobs), options)?;
     Ok((Arc::new(engine), blobs))
 }

@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::database::Database;
+use super::log::{Log, encoded_len};
 use super::snapshot::DiskSnapshot;
-use crate::port::{Batch, BlobId, Change, Progress, Snapshot, StoreError};
+use crate::port::{Batch, BlobId, Progress, Snapshot, StoreError};
 
-/// A group is closed when it is this large, so that one sync does not hold everybody up for long and the journal is never
-/// torn by more than this and one batch.
+/// A group is closed when it is this large, so that one sync does not hold everybody up for long and several batches always
+/// fit into a segment of the log.
 const GROUP_BYTES: usize = 8 << 20;
 
 /// How long a failed store is given to stop, and how often it is looked at.
@@ -76,8 +77,8 @@ impl Shared {
 
     /// Writes what has queued up if nobody is writing, else sees to it that the committing thread will.
     pub(super) fn drive(&self) {
-        if let Some(pen) = self.pen.try_lock() {
-            if let Some(pen) = &*pen
+        if let Some(mut pen) = self.pen.try_lock() {
+            if let Some(pen) = &mut *pen
                 && let Some((through, group)) = self.take_group(pen.limit)
             {
                 self.write(pen, through, &group);
@@ -167,7 +168,7 @@ impl Shared {
         Some((queue.last - queue.batches.len() as u64, group))
     }
 
-    fn write(&self, pen: &Pen, through: u64, group: &[Batch]) {
+    fn write(&self, pen: &mut Pen, through: u64, group: &[Batch]) {
         if self.failure().is_some() {
             // Refused; the listener knows since the failure that everything after it is lost.
             return;
@@ -198,13 +199,13 @@ impl Shared {
     /// The life of the committing thread.
     pub(super) fn run(&self) {
         while self.wait_for_work() {
-            let pen = self.pen.lock();
-            let Some(pen) = &*pen else { break };
+            let mut pen = self.pen.lock();
+            let Some(pen) = &mut *pen else { break };
             while let Some((through, group)) = self.take_group(pen.limit) {
                 self.write(pen, through, &group);
             }
         }
-        // The keeper ends when it can get no more dead blobs.
+        // The keeper ends when it can get no more dead blobs, the checkpointer when the log is gone.
         drop(self.pen.lock().take());
         self.queue.lock().ended = true;
         self.ended.notify_all();
@@ -221,7 +222,7 @@ fn group_size(batches: &[Batch], limit: usize) -> usize {
     let mut bytes = 0;
     let mut count = 0;
     for batch in batches.iter().take(limit.max(1)) {
-        bytes += batch.changes.iter().map(size).sum::<usize>();
+        bytes += batch.changes.iter().map(encoded_len).sum::<usize>();
         if count > 0 && bytes > GROUP_BYTES {
             break;
         }
@@ -230,15 +231,11 @@ fn group_size(batches: &[Batch], limit: usize) -> usize {
     count
 }
 
-fn size(change: &Change) -> usize {
-    match change {
-        Change::Put { key, value } => key.len() + value.len(),
-        Change::Delete { key } => key.len(),
-    }
-}
-
 /// The right to write, and what it takes.
 pub(super) struct Pen {
+    /// `None` if nobody waits for the device: then the journal of the database will do, and a log that might have lost more
+    /// than the journal could not be replayed.
+    pub(super) log: Option<Log>,
     pub(super) database: Arc<Database>,
     pub(super) dead: SyncSender<BlobId>,
     /// At most so many batches share one sync.
@@ -246,8 +243,11 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, group: &[Batch]) -> Result<(), StoreError> {
         group.iter().try_for_each(Database::check)?;
+        if let Some(log) = &mut self.log {
+            log.append(group)?;
+        }
         self.database.commit(group)
     }
 

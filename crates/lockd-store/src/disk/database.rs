@@ -11,10 +11,9 @@ use fjall::{KeyspaceCreateOptions, PersistMode};
 use hashbrown::HashSet;
 use parking_lot::RwLock;
 
-use super::last_use::LastUse;
 use super::root::{self, Root};
 use super::snapshot::DiskSnapshot;
-use super::{fault, journal};
+use super::{fault, journal, witness};
 use crate::open::Durability;
 use crate::port::{Batch, Change, StoreError};
 
@@ -42,8 +41,9 @@ pub(super) struct Database {
     root: Root,
     database: fjall::Database,
     records: Records,
-    /// Before a batch is reported, it has been handed to the operating system or to the device.
-    persist: PersistMode,
+    /// What fjall does with its journal before a group counts as written. Nothing if the group is in the commit log: even
+    /// what it keeps in its own buffer is safe there.
+    persist: Option<PersistMode>,
 }
 
 /// Creates an empty database, complete and closed.
@@ -79,12 +79,9 @@ fn guarded<T>(
 }
 
 impl Database {
-    /// Opens the database of a store that has been created.
+    /// Opens the database of a store that has been created and checked.
     pub(super) fn open(root: &Root, durability: Durability) -> Result<Self, StoreError> {
         let directory = root.database();
-        refuse_incomplete(&directory)?;
-        journal::check(&directory, LastUse::read(root)?)?;
-        LastUse::opened(durability).write(root)?;
         let (database, records) = guarded("open", root.path(), || {
             let database = builder(&directory).open()?;
             let known = database.keyspace_exists(RECORDS);
@@ -95,8 +92,8 @@ impl Database {
             None => Err(StoreError::Corrupt(fault::damaged("open", root.path(), "its records are missing"))),
         })?;
         let persist = match durability {
-            Durability::Fsync => PersistMode::SyncData,
-            Durability::Os => PersistMode::Buffer,
+            Durability::Fsync => None,
+            Durability::Os => Some(PersistMode::Buffer),
         };
         Ok(Self { root: root.clone(), database, records: Arc::new(RwLock::new(Some(records))), persist })
     }
@@ -105,8 +102,7 @@ impl Database {
         DiskSnapshot::new(self.root.clone(), Arc::clone(&self.records), self.database.snapshot())
     }
 
-    /// Writes a group of batches as one and makes them as durable as was asked for. They are visible to snapshots taken
-    /// afterwards, not before.
+    /// Writes a group of batches as one. They are visible to snapshots taken afterwards, not before.
     pub(super) fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
         let changes: usize = group.iter().map(|batch| batch.changes.len()).sum();
         if changes == 0 {
@@ -118,7 +114,7 @@ impl Database {
         };
         guarded("write to", self.root.path(), || {
             let batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), changes);
-            let mut batch = batch.durability(Some(self.persist));
+            let mut batch = batch.durability(self.persist);
             // In one batch of fjall all changes have the same number, so of two changes of a key only one may be in it:
             // the last, which is the first from behind.
             let mut seen = HashSet::with_capacity(changes);
@@ -163,14 +159,36 @@ impl Database {
         guarded("sync", self.root.path(), || self.database.persist(PersistMode::SyncData))
     }
 
-    /// Only whether the database has stopped because of an earlier failure.
+    /// Has everything that was written on disk when it returns, and makes commits wait for that long.
+    pub(super) fn persist(&self) -> Result<(), StoreError> {
+        guarded("sync", self.root.path(), || self.database.persist(PersistMode::SyncAll))?;
+        witness::synced_directory(&self.root.database());
+        Ok(())
+    }
+
+    /// Has everything written out as a table.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.records.read().as_ref().unwrap().rotate_memtable_and_wait().unwrap();
+        // As the thread of fjall did before.
+        witness::synced_directory(&self.root.database());
+    }
+
+    /// Has most of it on disk when it returns, and makes no commit wait.
+    pub(super) fn sync_journal(&self) -> Result<(), StoreError> {
+        self.check_health()?;
+        journal::sync(&self.root.database())
+    }
+
+    /// Hands to the operating system what the database has in its own buffer. Fails if the database has stopped because of an
+    /// earlier failure.
     pub(super) fn check_health(&self) -> Result<(), StoreError> {
         guarded("write to", self.root.path(), || self.database.persist(PersistMode::Buffer))
     }
 
     /// Waits for running reads, stops the threads of the database and notes how it was left.
     pub(super) fn close(self) -> Result<(), StoreError> {
-        let synced = guarded("close", self.root.path(), || self.database.persist(PersistMode::SyncAll));
+        let synced = self.persist();
         let records = self.records.write().take();
         drop(records);
         drop(self.database);
@@ -180,7 +198,7 @@ impl Database {
 }
 
 /// fjall creates what is missing and removes what it does not know. Neither is right for a store that existed.
-fn refuse_incomplete(directory: &Path) -> Result<(), StoreError> {
+pub(super) fn refuse_incomplete(directory: &Path) -> Result<(), StoreError> {
     let missing = |path: &Path| {
         let detail = format!("{} is missing", path.display());
         Err(StoreError::Corrupt(fault::damaged("open", directory, &detail)))

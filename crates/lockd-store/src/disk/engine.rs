@@ -12,6 +12,7 @@ use super::database::Database;
 use super::fault;
 use super::keeper::Keeper;
 use super::owner::Owner;
+use super::recovery::Recovered;
 use super::root::Root;
 use crate::open::Options;
 use crate::port::{Batch, Committed, Engine, Progress, Snapshot, StoreError};
@@ -25,11 +26,15 @@ pub struct DiskEngine {
     closed: Mutex<Option<Result<(), StoreError>>>,
 }
 
+/// The life of a thread.
+type Run = Box<dyn FnOnce() + Send>;
+
 struct Running {
     owner: Owner,
     database: Arc<Database>,
     committer: JoinHandle<()>,
-    keeper: JoinHandle<()>,
+    /// Those that end when the committer has: the keeper and the checkpointer.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for DiskEngine {
@@ -42,35 +47,43 @@ impl DiskEngine {
     pub(super) fn start(
         root: Root,
         owner: Owner,
-        database: Database,
+        Recovered { database, log }: Recovered,
         blobs: Arc<DiskBlobs>,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        let database = Arc::new(database);
         let shared = Arc::new(Shared::new(database.snapshot()));
         let (keeper, dead) =
             Keeper::new(Arc::clone(&shared), Arc::clone(&database), blobs, options.durability);
-        shared.hand_pen(Pen { database: Arc::clone(&database), dead, limit: options.commit_max_ops });
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        let (log, checkpointer) = log.unzip();
+        shared.hand_pen(Pen { log, database: Arc::clone(&database), dead, limit: options.commit_max_ops });
+        let spawn = |name: &str, run: Run| {
             let thread = Builder::new().name(name.to_string()).spawn(run);
             thread.map_err(|error| fault::io("start a thread for", root.path(), &error))
         };
         let committing = Arc::clone(&shared);
         let committer = spawn("store-commit", Box::new(move || committing.run()))?;
-        let keeper = match spawn("store-keep", Box::new(move || keeper.run())) {
-            Ok(keeper) => keeper,
-            Err(error) => {
-                shared.stop();
-                let _ = committer.join();
-                return Err(error);
+        let mut others: Vec<(&str, Run)> = vec![("store-keep", Box::new(move || keeper.run()))];
+        if let Some(checkpointer) = checkpointer {
+            let shared = Arc::clone(&shared);
+            others.push(("store-log", Box::new(move || checkpointer.run(&shared))));
+        }
+        let mut started = Vec::new();
+        for (name, run) in others {
+            match spawn(name, run) {
+                Ok(thread) => started.push(thread),
+                Err(error) => {
+                    shared.stop();
+                    let _ = committer.join();
+                    return Err(error);
+                }
             }
-        };
-        let running = Mutex::new(Some(Running { owner, database, committer, keeper }));
+        }
+        let running = Mutex::new(Some(Running { owner, database, committer, others: started }));
         Ok(Self { root, shared, running, closed: Mutex::new(None) })
     }
 
     fn stop(&self, running: Running) -> Result<(), StoreError> {
-        let Running { owner, database, committer, keeper } = running;
+        let Running { owner, database, committer, others } = running;
         self.shared.stop();
         if !self.shared.wait_for_end() {
             // The database still has threads that may write. Ownership goes when the process does.
@@ -79,8 +92,7 @@ impl DiskEngine {
             let stuck = || StoreError::Io(format!("disk store {name} does not stop; end the process"));
             return Err(self.shared.failure().unwrap_or_else(stuck));
         }
-        // The keeper ends when the committer has.
-        let ended = committer.join().and(keeper.join());
+        let ended = others.into_iter().fold(committer.join(), |ended, thread| thread.join().and(ended));
         let closed = match Arc::try_unwrap(database) {
             Ok(database) => database.close(),
             Err(_) => {

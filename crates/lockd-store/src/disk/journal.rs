@@ -3,9 +3,10 @@
 //! A journal is a sequence of batches, each with a checksum, in a file that may be longer than its content. On replay
 //! fjall stops at the first entry it cannot decode and cuts the file there, which is right for the torn end of the newest
 //! journal and would silently forget acknowledged batches anywhere else; and it refuses a batch whose checksum fails,
-//! which is right anywhere except at the torn end. We know more than it does: every batch was synced before the next one
-//! was written. So whatever is followed by an intact batch must be intact itself, and only what follows the last intact
-//! batch of the newest journal may be cut.
+//! which is right anywhere except at the torn end. We know more than it does. What a checkpoint of the commit log has found
+//! in the journal and had synced must be intact, whatever follows; behind that, the commit log has all that the journal
+//! may have lost. Versions without a commit log synced every batch before the next one was written; there, whatever is
+//! followed by an intact batch must be intact itself.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::last_use::LastUse;
-use super::{fault, root};
+use super::last_use::{LastUse, Logged};
+use super::{fault, root, witness};
 use crate::port::StoreError;
 
 const START: u8 = 1;
@@ -50,10 +51,16 @@ pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreErro
         let detail = format!("journal {journal} was closed with {len} bytes");
         return Err(corrupt(newest, found.valid, &detail));
     }
+    if let LastUse::Logged(Logged { journal, len, .. }) = last_use
+        && (*newest_id < journal || (*newest_id == journal && found.valid < len))
+    {
+        let detail = format!("{len} bytes of journal {journal} had been synced");
+        return Err(corrupt(newest, found.valid, &detail));
+    }
     if found.tail == 0 {
         return Ok(());
     }
-    if last_use != LastUse::Unsynced && followed_by_a_batch(newest, &found)? {
+    if last_use == LastUse::Synced && followed_by_a_batch(newest, &found)? {
         return Err(corrupt(newest, found.valid, "intact batches follow the damage"));
     }
     tracing::warn!(
@@ -70,6 +77,50 @@ pub(super) fn end(directory: &Path) -> Result<LastUse, StoreError> {
     match list(directory)?.pop() {
         Some((journal, path)) => Ok(LastUse::Closed { journal, len: scan(&path, None)?.valid }),
         None => Err(StoreError::Corrupt(fault::damaged("close", directory, "it has no journal"))),
+    }
+}
+
+/// Finds how far the journal of an open database goes, again and again.
+#[derive(Debug)]
+pub(super) struct Follower {
+    directory: PathBuf,
+    /// The newest journal when it was last asked for, and what was found in it.
+    seen: Option<(u64, Scan)>,
+}
+
+impl Follower {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_path_buf(), seen: None }
+    }
+
+    /// Number of the newest journal, and where the last batch ends that has completely been handed to the operating
+    /// system. Reads only what is new.
+    pub(super) fn position(&mut self) -> Result<(u64, u64), StoreError> {
+        let Some((number, path)) = list(&self.directory)?.pop() else {
+            return Err(StoreError::Corrupt(fault::damaged("follow", &self.directory, "it has no journal")));
+        };
+        let from = match self.seen.take() {
+            Some((seen, scan)) if seen == number => scan,
+            _ => Scan { valid: 0, last_seqno: None, tail: 0 },
+        };
+        let found = read_batches(&path, from)?.0;
+        let position = (number, found.valid);
+        self.seen = Some((number, found));
+        Ok(position)
+    }
+}
+
+/// Syncs the data of the newest journal of an open database without its knowledge.
+pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
+    let Some((_, path)) = list(directory)?.pop() else { return Ok(()) };
+    match File::open(&path).and_then(|file| file.sync_data()) {
+        Ok(()) => {
+            witness::synced(&path);
+            Ok(())
+        }
+        // Sealed, flushed and deleted meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fault::io("sync", &path, &error)),
     }
 }
 
@@ -97,10 +148,13 @@ fn corrupt(path: &Path, offset: u64, detail: &str) -> StoreError {
 fn cut(path: &Path, len: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(len)?;
-    file.sync_all()
+    file.sync_all()?;
+    witness::synced(path);
+    Ok(())
 }
 
 /// How far a journal can be read.
+#[derive(Debug)]
 struct Scan {
     /// Where the last intact batch ends.
     valid: u64,
@@ -111,21 +165,28 @@ struct Scan {
 }
 
 fn scan(path: &Path, last_seqno: Option<u64>) -> Result<Scan, StoreError> {
+    let (mut found, mut file) = read_batches(path, Scan { valid: 0, last_seqno, tail: 0 })?;
+    found.tail = used(&mut file, found.valid).map_err(|error| fault::io("read", path, &error))?;
+    Ok(found)
+}
+
+/// Reads on from where a scan has ended.
+fn read_batches(path: &Path, mut found: Scan) -> Result<(Scan, File), StoreError> {
     let failed = |error: io::Error| fault::io("read", path, &error);
-    let file = File::open(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
+    let mut file = File::open(path).map_err(failed)?;
+    let begin = found.valid;
+    let len = file.metadata().map_err(failed)?.len().saturating_sub(begin);
+    file.seek(SeekFrom::Start(begin)).map_err(failed)?;
     let mut batches = Batches::new(BufReader::with_capacity(256 << 10, file), len);
-    let mut found = Scan { valid: 0, last_seqno, tail: 0 };
     while let Some(seqno) = batches.next().map_err(failed)? {
         if !follows(seqno, found.last_seqno) {
             let detail = format!("batch {seqno} follows batch {}", found.last_seqno.unwrap_or(0));
             return Err(corrupt(path, found.valid, &detail));
         }
-        found.valid = batches.position;
+        found.valid = begin + batches.position;
         found.last_seqno = Some(seqno);
     }
-    found.tail = used(&mut batches.reader.into_inner(), found.valid).map_err(failed)?;
-    Ok(found)
+    Ok((found, batches.reader.into_inner()))
 }
 
 fn follows(seqno: u64, last: Option<u64>) -> bool {

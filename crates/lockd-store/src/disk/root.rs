@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{database, fault};
+use super::{database, fault, witness};
 use crate::port::StoreError;
 
-/// The layout this version writes and reads.
-const FORMAT: u32 = 1;
+/// The layout this version writes and reads: that with a commit log.
+const FORMAT: u32 = 2;
+/// The layout before, which is the same without it. Read, and turned into the new one.
+const WITHOUT_LOG: u32 = 1;
 const FORMAT_NAME: &str = "lockd-store";
 
 /// What may be there before a store has been completely created.
@@ -73,6 +75,10 @@ impl Root {
         self.0.join("db")
     }
 
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
     pub(super) fn blobs(&self) -> PathBuf {
         self.0.join("blobs")
     }
@@ -94,7 +100,7 @@ impl Root {
     pub(super) fn create_or_check(&self) -> Result<(), StoreError> {
         match fs::read(self.format()) {
             Ok(text) => {
-                self.check_format(&text)?;
+                self.version(&text)?;
                 self.finish_creation()
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -128,7 +134,7 @@ impl Root {
         for entry in read_directory(&self.0)? {
             match entry.to_str() {
                 Some(LOCK | CREATING | FORMAT_NEW | LOST_AND_FOUND) => {}
-                Some("db" | "blobs" | "last-use") => {
+                Some("db" | "log" | "blobs" | "last-use") => {
                     return Err(StoreError::Corrupt(format!(
                         "disk store {} has data but no file \"format\" that says which version wrote it; nothing was \
                          changed, restore that file or the whole directory from a backup",
@@ -148,13 +154,14 @@ impl Root {
         }
     }
 
-    fn check_format(&self, text: &[u8]) -> Result<(), StoreError> {
+    /// The format that the file `format` names, if this version can read it.
+    fn version(&self, text: &[u8]) -> Result<u32, StoreError> {
         let version = std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.trim_end().strip_prefix(FORMAT_NAME))
             .and_then(|version| version.trim().parse::<u32>().ok());
         match version {
-            Some(FORMAT) => Ok(()),
+            Some(version @ (FORMAT | WITHOUT_LOG)) => Ok(version),
             Some(newer) if newer > FORMAT => Err(StoreError::Corrupt(format!(
                 "disk store {} has format {newer}, written by a newer version; this version reads format {FORMAT}: use \
                  the newer version, or choose another directory",
@@ -178,8 +185,20 @@ impl Root {
         database::create(&creating)?;
         sync_directory(&creating)?;
         sync_directory(&self.0)?;
-        write_atomically(&self.format(), format!("{FORMAT_NAME} {FORMAT}\n").as_bytes())?;
+        self.write_format()?;
         self.finish_creation()
+    }
+
+    /// Tells versions that know nothing of the commit log to keep away, before there is anything in it.
+    pub(super) fn upgrade(&self) -> Result<(), StoreError> {
+        let text = fs::read(self.format());
+        let text =
+            text.map_err(|error| fault::io("read the format of the disk store", &self.format(), &error))?;
+        if self.version(&text)? == WITHOUT_LOG { self.write_format() } else { Ok(()) }
+    }
+
+    fn write_format(&self) -> Result<(), StoreError> {
+        write_atomically(&self.format(), format!("{FORMAT_NAME} {FORMAT}\n").as_bytes())
     }
 
     fn finish_creation(&self) -> Result<(), StoreError> {
@@ -205,7 +224,10 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreE
         let mut file = File::create(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        witness::synced(&temporary);
+        fs::rename(&temporary, path)?;
+        witness::renamed(path);
+        Ok(())
     };
     write().map_err(|error| fault::io("write", path, &error))?;
     path.parent().map_or(Ok(()), sync_directory)
@@ -215,7 +237,9 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreE
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
-        .map_err(|error| fault::io("sync the directory", path, &error))
+        .map_err(|error| fault::io("sync the directory", path, &error))?;
+    witness::synced_directory(path);
+    Ok(())
 }
 
 pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {

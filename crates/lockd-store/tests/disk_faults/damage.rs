@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// A store as a crash leaves it: `count` batches written one after the other, not closed. Returns where each ended in the
-/// journal.
+/// log.
 fn crashed(root: &Path, count: u64) -> Vec<usize> {
     let directory = TempDir::new().unwrap();
     let live = directory.path().join("live");
@@ -18,21 +18,24 @@ fn crashed(root: &Path, count: u64) -> Vec<usize> {
     let mut ends = vec![0];
     for n in 1..=count {
         writer.commit(batch(n));
-        ends.push(used(&live.join("db/0.jnl")));
+        ends.push(used(&live.join(LOG)).next_multiple_of(8));
     }
     copy(&live, root);
     store.engine.close().unwrap();
     ends
 }
 
-/// Where the few batches of these tests end in the space reserved for a journal.
-fn used(journal: &Path) -> usize {
-    beginning(journal).iter().rposition(|byte| *byte != 0).unwrap() + 1
+const LOG: &str = "log/0";
+const JOURNAL: &str = "db/0.jnl";
+
+/// Where the few batches of these tests end in the space reserved for a file.
+fn used(file: &Path) -> usize {
+    beginning(file).iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-fn beginning(journal: &Path) -> Vec<u8> {
+fn beginning(file: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    fs::File::open(journal).unwrap().take(100_000).read_to_end(&mut bytes).unwrap();
+    fs::File::open(file).unwrap().take(100_000).read_to_end(&mut bytes).unwrap();
     bytes
 }
 
@@ -62,20 +65,22 @@ fn a_torn_end_loses_the_last_batch_and_nothing_else() {
     let directory = TempDir::new().unwrap();
     let whole = directory.path().join("whole");
     let ends = crashed(&whole, 5);
-    let len = fs::metadata(whole.join("db/0.jnl")).unwrap().len();
+    let len = fs::metadata(whole.join(LOG)).unwrap().len();
     let torn = directory.path().join("torn");
-    // Every single offset is tried in the unit tests of the journal; here are a few with everything around it.
-    for cut in (ends[4] + 1..ends[5]).step_by(61).chain([ends[4], ends[5] - 1]) {
+    // Every single offset is tried in the unit tests of the log; here are a few with everything around it.
+    for cut in (ends[4] + 1..ends[5] - 8).step_by(61).chain([ends[4], ends[5] - 9]) {
         // The file ends early; the rest never arrived; the rest is what was there before.
         for fill in [None, Some(0), Some(0xa5)] {
             let _ = fs::remove_dir_all(&torn);
             copy(&whole, &torn);
-            let journal = torn.join("db/0.jnl");
-            truncate(&journal, cut);
+            let log = torn.join(LOG);
+            truncate(&log, cut);
             if let Some(fill) = fill {
-                patch(&journal, cut, &vec![fill; ends[5] - cut]);
-                truncate(&journal, len as usize);
+                patch(&log, cut, &vec![fill; ends[5] - cut]);
+                truncate(&log, len as usize);
             }
+            // The batch is in the log before it is anywhere else.
+            truncate(&torn.join(JOURNAL), 0);
             audit(&torn, 4, &format!("torn at {cut} of {}..{}, filled with {fill:?}", ends[4], ends[5]));
         }
     }
@@ -88,13 +93,12 @@ fn a_hole_in_the_last_batch_is_a_torn_end() {
     let whole = directory.path().join("whole");
     let ends = crashed(&whole, 5);
     let root = directory.path().join("store");
-    // From within the first value to its end, which leaves the batch readable, and to the end of the batch, which does not.
-    let hole = ends[4] + 60;
-    for end in [hole + 40, ends[5] - 20] {
+    for (begin, end) in [(0, 8), (8, 40), (60, 100), (60, ends[5] - ends[4] - 20)] {
         let _ = fs::remove_dir_all(&root);
         copy(&whole, &root);
-        patch(&root.join("db/0.jnl"), hole, &vec![0; end - hole]);
-        audit(&root, 4, &format!("a hole from {hole} to {end}"));
+        patch(&root.join(LOG), ends[4] + begin, &vec![0; end - begin]);
+        truncate(&root.join(JOURNAL), 0);
+        audit(&root, 4, &format!("a hole from {begin} to {end}"));
     }
 }
 
@@ -103,23 +107,105 @@ fn a_flipped_byte_before_an_intact_batch_is_damage() {
     let directory = TempDir::new().unwrap();
     let whole = directory.path().join("whole");
     let ends = crashed(&whole, 5);
-    let original = beginning(&whole.join("db/0.jnl"));
-    // Not in the number of the first batch, where damage may go unnoticed because it changes nothing.
-    for offset in (13..ends[4]).step_by(7) {
-        let journal = whole.join("db/0.jnl");
-        patch(&journal, offset, &[original[offset] ^ 0x10]);
+    let log = whole.join(LOG);
+    let original = beginning(&log);
+    let journal = beginning(&whole.join(JOURNAL));
+    for offset in (0..ends[4]).step_by(7) {
+        // What fills up to a multiple of eight says nothing.
+        if ends.iter().any(|end| (end.saturating_sub(7)..*end).contains(&offset)) {
+            continue;
+        }
+        patch(&log, offset, &[original[offset] ^ 0x10]);
         match open(&whole) {
             Err(error @ StoreError::Corrupt(_)) => {
                 let text = error.to_string();
-                assert!(text.contains("0.jnl") && text.contains("offset"), "{text}");
+                let begin = ends.iter().rfind(|end| **end <= offset).unwrap();
+                assert!(text.contains(&log.display().to_string()), "{text}");
+                assert!(text.contains(&format!("damaged at offset {begin}:")), "{text}");
             }
             Err(error) => panic!("flipped at {offset}: {error:?}"),
             Ok(_) => panic!("flipped at {offset}: opened"),
         }
-        assert!(used(&journal) == ends[5], "the damaged journal was changed");
-        patch(&journal, offset, &[original[offset]]);
+        patch(&log, offset, &[original[offset]]);
+        assert!(beginning(&log) == original, "the damaged log was changed");
+        assert!(beginning(&whole.join(JOURNAL)) == journal, "the journal was changed");
     }
     audit(&whole, 5, "everything flipped back");
+}
+
+#[test]
+fn a_power_cut_takes_from_the_database_what_the_log_gives_back() {
+    let directory = TempDir::new().unwrap();
+    let whole = directory.path().join("whole");
+    // Enough for the database to hand something over by itself, so that there are places to cut.
+    crashed(&whole, 60);
+    let written = used(&whole.join(JOURNAL));
+    assert!(written > 8000, "{written}");
+    let root = directory.path().join("store");
+    for cut in [0, 1, written / 3, written - 9, written] {
+        for fill in [None, Some(0xa5)] {
+            let _ = fs::remove_dir_all(&root);
+            copy(&whole, &root);
+            truncate(&root.join(JOURNAL), cut);
+            if let Some(fill) = fill {
+                patch(&root.join(JOURNAL), cut, &[fill; 300]);
+            }
+            audit(&root, 60, &format!("the journal cut at {cut} of {written}, filled with {fill:?}"));
+        }
+    }
+    // Opened again and again without being closed, each time as after a power cut.
+    let _ = fs::remove_dir_all(&root);
+    copy(&whole, &root);
+    for n in 60..63 {
+        let store = open(&root).unwrap();
+        assert!(content(&*store.engine).unwrap() == expected(n));
+        Writer::new(&store.engine).commit(batch(n + 1));
+        let next = directory.path().join(format!("after {n}"));
+        copy(&root, &next);
+        store.engine.close().unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&next, &root).unwrap();
+    }
+    audit(&root, 63, "after the last");
+}
+
+#[test]
+fn what_a_checkpoint_has_synced_must_be_there() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    let store = open(&root).unwrap();
+    let writer = Writer::new(&store.engine);
+    (1..=5).for_each(|n| _ = writer.commit(batch(n)));
+    store.engine.close().unwrap();
+    // The note of the next start says that the journal is on disk and the log is empty.
+    let store = open(&root).unwrap();
+    let copied = directory.path().join("copied");
+    copy(&root, &copied);
+    store.engine.close().unwrap();
+    let journal = copied.join(JOURNAL);
+    let written = used(&journal);
+    for cut in [0, written / 2, written - 1] {
+        let byte = beginning(&journal)[cut];
+        patch(&journal, cut, &[byte ^ 1]);
+        let error = open(&copied).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        assert!(error.to_string().contains("0.jnl"), "{error}");
+        patch(&journal, cut, &[byte]);
+    }
+    audit(&copied, 5, "flipped back");
+}
+
+#[test]
+fn a_missing_segment_is_damage() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    crashed(&root, 5);
+    fs::rename(root.join(LOG), root.join("log/elsewhere")).unwrap();
+    let error = open(&root).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    assert!(error.to_string().contains("log/0 is missing"), "{error}");
+    fs::rename(root.join("log/elsewhere"), root.join(LOG)).unwrap();
+    audit(&root, 5, "put back");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_full_device_fails_the_store_and_loses_nothing() {
 #[test]
 fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
     // Room for the journal, but not for the table that the records in memory become.
-    let Some(disk) = SmallDisk::mount(110) else { return };
+    let Some(disk) = SmallDisk::mount(130) else { return };
     let root = disk.root();
     let store = open(&root).unwrap();
     let heard = Arc::new((Mutex::new((0, None)), std::sync::Condvar::new()));

@@ -56,7 +56,7 @@ fn a_newer_or_unknown_format_is_refused() {
     let format = root.join("format");
     let current = fs::read_to_string(&format).unwrap();
     for (text, says) in [
-        ("lockd-store 2\n", "format 2, written by a newer version; this version reads format 1"),
+        ("lockd-store 3\n", "format 3, written by a newer version; this version reads format 2"),
         ("lockd-store 0\n", "damaged or not ours"),
         ("other 1\n", "damaged or not ours"),
         ("", "damaged or not ours"),
@@ -88,10 +88,48 @@ fn a_creation_that_was_interrupted_is_done_again_or_finished() {
     // Interrupted after the format was written: complete but for its name.
     fs::rename(root.join("db"), root.join("creating")).unwrap();
     fs::remove_dir_all(root.join("blobs")).unwrap();
+    fs::remove_dir_all(root.join("log")).unwrap();
     fs::remove_file(root.join("last-use")).unwrap();
     let store = open(&root).unwrap();
     assert_eq!(content(&*store.engine).unwrap().len(), 0);
     store.engine.close().unwrap();
+}
+
+#[test]
+fn a_store_without_a_commit_log_is_turned_into_one_with_it() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    let store = open(&root).unwrap();
+    let writer = Writer::new(&store.engine);
+    (1..=3).for_each(|n| _ = writer.commit(batch(n)));
+    store.engine.close().unwrap();
+    // Closed, the two layouts differ in nothing else.
+    fs::write(root.join("format"), "lockd-store 1\n").unwrap();
+    fs::remove_dir_all(root.join("log")).unwrap();
+    for n in 3..5 {
+        let store = open(&root).unwrap();
+        assert!(content(&*store.engine).unwrap() == expected(n));
+        Writer::new(&store.engine).commit(batch(n + 1));
+        // An older version must not open what it would find without its newest commits.
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "lockd-store 2\n");
+        store.engine.close().unwrap();
+    }
+}
+
+#[test]
+fn a_commit_log_without_the_note_about_it_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("store");
+    let store = open(&root).unwrap();
+    Writer::new(&store.engine).commit(batch(1));
+    store.engine.close().unwrap();
+    let note = fs::read(root.join("last-use")).unwrap();
+    fs::remove_file(root.join("last-use")).unwrap();
+    assert!(refused(&root).contains("last-use is missing or unreadable"));
+    fs::write(root.join("last-use"), "opened, log 1 from 2").unwrap();
+    assert!(refused(&root).contains("last-use is missing or unreadable"));
+    fs::write(root.join("last-use"), note).unwrap();
+    open(&root).unwrap().engine.close().unwrap();
 }
 
 #[test]

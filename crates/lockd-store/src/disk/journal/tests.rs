@@ -143,3 +143,19 @@ fn a_closed_store_must_be_as_it_was_left() {
     assert!(is_corrupt(checked(&[&bytes], closed(1, 0))));
     assert!(is_corrupt(checked(&[&bytes[..ends[2]]], closed(0, ends[3]))));
 }
+
+#[test]
+fn what_a_checkpoint_found_synced_must_be_there_and_what_follows_need_not() {
+    let (bytes, ends) = journal();
+    let logged = |journal, len: usize| {
+        LastUse::Logged(Logged { id: 1, from: 1, segments: 1, journal, len: len as u64 })
+    };
+    assert!(checked(&[&bytes], logged(0, bytes.len())).is_ok());
+    assert!(is_corrupt(checked(&[&bytes], logged(1, 0))));
+    assert!(is_corrupt(checked(&[&bytes[..ends[2]]], logged(0, ends[3]))));
+    // A hole behind it, although intact batches follow: the log has them all.
+    let mut holed = bytes.clone();
+    holed[ends[2] + 1..ends[3] - 1].fill(0);
+    assert!(checked(&[&holed], logged(0, ends[2])).is_ok());
+    assert!(is_corrupt(checked(&[&holed], logged(0, ends[3]))));
+}
