@@ -138,6 +138,48 @@ fn cli_44_exports_are_safe_to_evaluate() {
 }
 
 #[test]
+fn cli_45_acquire_prints_the_grant_as_json() {
+    let session = Session::tcp();
+    let out = session.out("lockd client acquire -k k --ttl 1m --output json");
+    assert!(out.starts_with("{\n  \"") && out.ends_with("\n}\n"), "{out}");
+    let grant: serde_json::Value = serde_json::from_str(&out).unwrap();
+    for member in ["lease_id", "txn_id", "key", "owner", "expires_at_unix", "version", "fencing_token"] {
+        assert!(!grant[member].is_null(), "{member} in {out}");
+    }
+    assert_eq!((&grant["key"], &grant["fencing_token"]), (&"k".into(), &1.into()));
+}
+
+#[test]
+fn cli_48_release_says_so_in_two_forms() {
+    let session = Session::tcp();
+    let take = "eval \"$(lockd client acquire -k k)\"";
+    assert_eq!(session.out(&format!("{take}; lockd client release")), "{\n  \"released\": true\n}\n");
+    assert_eq!(session.out(&format!("{take}; lockd client release --output text")), "released: true\n");
+}
+
+#[test]
+fn cli_49_a_key_without_a_state_is_null() {
+    let session = Session::tcp();
+    let out = session
+        .out("eval \"$(lockd client acquire -k k)\"; lockd client get -o - 2>summary; echo $?; cat summary");
+    assert_eq!(out, "null\n0\n{\n  \"bytes\": 0,\n  \"version\": \"\"\n}\n");
+}
+
+#[test]
+fn cli_55_attachments_are_listed_with_these_names() {
+    let session = Session::tcp();
+    let out = session.out(
+        "eval \"$(lockd client acquire -k k)\"; echo x | lockd client attachments put --name n -f - >/dev/null
+        lockd client attachments list --output json",
+    );
+    let list: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let one = &list["Attachments"][0];
+    assert_eq!((&one["Name"], &one["Size"]), (&"n".into(), &2.into()), "{out}");
+    assert_eq!(one["PlaintextSHA256"].as_str().map(str::len), Some(64), "{out}");
+    assert!(one["CreatedAtUnix"].as_i64() > Some(1_700_000_000), "{out}");
+}
+
+#[test]
 fn cli_46_nowait() {
     let session = Session::tcp();
     session.out("lockd client acquire -k k --ttl 10m");
