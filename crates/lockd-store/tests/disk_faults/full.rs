@@ -136,7 +136,8 @@ fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
     drop(state);
     println!("{acknowledged} batches, then: {error}");
     assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
-    assert!(acknowledged > 60);
+    // Most fits; how much depends on how far the log has grown meanwhile.
+    assert!(acknowledged > 30);
     store.engine.close().unwrap_err();
     drop(store);
     // With more room everything is there.
