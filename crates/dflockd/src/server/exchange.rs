@@ -242,8 +242,21 @@ impl Server {
                 }
             }
         }
-        self.send_replies(slot);
+        self.settle(slot);
         at
+    }
+
+    /// Tells the others what the requests of a connection did for them, and then the connection itself: whoever was granted
+    /// a slot has something to do with it, whoever gave it up has not.
+    fn settle(&mut self, slot: u32) {
+        while let Some(event) = self.table.next_event() {
+            if event.conn() == slot {
+                // What it is told answers a later request than those.
+                self.send_replies(slot);
+            }
+            self.tell_one(event);
+        }
+        self.send_replies(slot);
     }
 
     fn execute(&mut self, slot: u32, lines: [&[u8]; 3]) {
@@ -330,11 +343,11 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.unsent = Some(token);
         }
-        protocol::write_outcome(&mut self.replies, Outcome::Granted { token, lease }, false);
-        let replies = std::mem::take(&mut self.replies);
-        self.unblock(slot, &replies);
-        self.replies = replies;
-        self.replies.clear();
+        let mut reply = std::mem::take(&mut self.grant);
+        reply.clear();
+        protocol::write_outcome(&mut reply, Outcome::Granted { token, lease }, false);
+        self.unblock(slot, &reply);
+        self.grant = reply;
     }
 
     /// Ends a wait with a reply.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod connection;
+mod eagerness;
 mod exchange;
 mod listener;
 mod stats;
@@ -15,13 +16,15 @@ use crate::table::{Deadlines, Event, Hold, Notice, Rules, SECOND, Slab, Table};
 use crate::tls::{self, TlsError};
 use clock::Clock;
 use connection::{Connection, Phase};
+use eagerness::Eagerness;
 use listener::{ListenError, Listener};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const LISTENER: Token = Token(usize::MAX);
 const METRICS: Token = Token(usize::MAX - 1);
@@ -71,6 +74,7 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     table: Table,
     clock: Clock,
+    eagerness: Eagerness,
     now: u64,
 
     connections: Slab<Connection>,
@@ -87,7 +91,10 @@ pub struct Server {
     runnable: VecDeque<u32>,
     closing: VecDeque<u32>,
     scratch: Vec<u8>,
+    /// Replies to the requests that are being executed.
     replies: Vec<u8>,
+    /// The reply to a connection that has waited.
+    grant: Vec<u8>,
     counters: Counters,
     lines_left: u32,
     lines_until: u64,
@@ -251,6 +258,7 @@ impl Server {
             tls: parts.tls,
             table,
             clock: parts.clock,
+            eagerness: Eagerness::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
             now: 0,
             connections: Slab::new(),
             timers: Deadlines::default(),
@@ -263,6 +271,7 @@ impl Server {
             closing: VecDeque::new(),
             scratch: vec![0; SCRATCH],
             replies: Vec::new(),
+            grant: Vec::new(),
             counters: Counters::default(),
             lines_left: 0,
             lines_until: 0,
@@ -286,7 +295,7 @@ impl Server {
         loop {
             self.now = self.clock.now();
             let timeout = self.patience(busy);
-            match self.poll.poll(&mut events, timeout) {
+            match self.look(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
@@ -331,6 +340,32 @@ impl Server {
         }
     }
 
+    /// Waits for events, awake for a moment if that is worth it, then asleep.
+    fn look(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return self.poll.poll(events, timeout);
+        }
+        if let Some(look) = self.eagerness.look() {
+            let since = Instant::now();
+            let mut took = Duration::ZERO;
+            while took < look {
+                self.poll.poll(events, Some(Duration::ZERO))?;
+                took = since.elapsed();
+                if !events.is_empty() {
+                    self.eagerness.found(took);
+                    return Ok(());
+                }
+            }
+            self.eagerness.missed();
+        }
+        let since = Instant::now();
+        self.poll.poll(events, timeout)?;
+        if !events.is_empty() {
+            self.eagerness.slept(since.elapsed());
+        }
+        Ok(())
+    }
+
     /// How long the next look at the sockets may sleep.
     fn patience(&mut self, busy: bool) -> Option<Duration> {
         if busy || !self.runnable.is_empty() || !self.closing.is_empty() || !self.door.is_empty() {
@@ -368,16 +403,20 @@ impl Server {
     /// Tells connections what happened to them.
     fn tell(&mut self) {
         while let Some(event) = self.table.next_event() {
-            match event {
-                Event::Granted { conn, token, lease } => self.granted(conn, token, lease),
-                Event::TimedOut { conn } => self.unblock(conn, b"timeout\n"),
-                Event::Interrupted { conn } => self.unblock(conn, b"error\n"),
-                Event::Left { conn } => {
-                    if let Some(connection) = self.connections.get_mut(conn) {
-                        connection.left = true;
-                        if connection.phase == Phase::Gone {
-                            self.closing.push_back(conn);
-                        }
+            self.tell_one(event);
+        }
+    }
+
+    fn tell_one(&mut self, event: Event) {
+        match event {
+            Event::Granted { conn, token, lease } => self.granted(conn, token, lease),
+            Event::TimedOut { conn } => self.unblock(conn, b"timeout\n"),
+            Event::Interrupted { conn } => self.unblock(conn, b"error\n"),
+            Event::Left { conn } => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.left = true;
+                    if connection.phase == Phase::Gone {
+                        self.closing.push_back(conn);
                     }
                 }
             }

@@ -91,6 +91,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    pub(crate) fn conn(&self) -> u32 {
+        match *self {
+            Self::Granted { conn, .. }
+            | Self::TimedOut { conn }
+            | Self::Interrupted { conn }
+            | Self::Left { conn } => conn,
+        }
+    }
+}
+
 /// Something an operator may want to read about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
