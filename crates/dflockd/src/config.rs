@@ -459,7 +459,7 @@ fn resolve(source: &mut Source<'_>) -> Result<Config, ConfigError> {
 
 /// The secret: variable, flag, file named by the flag, file named by the variable; the first that is given.
 fn secret(source: &mut Source<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
-    let flag = source.flags.get("auth-token").cloned().filter(|text| !text.is_empty());
+    let flag = source.flags.get("auth-token").cloned();
     let variable = source.variable("auth-token");
     let differ = flag.is_some() && variable.is_some() && flag != variable;
     source.conflict("auth-token", differ, "the variable");

@@ -11,8 +11,9 @@ use std::path::Path;
 pub enum Past {
     /// No file: the first start.
     None,
-    /// The last run ended as planned. Deadlines are nanoseconds since the Unix epoch.
-    Clean { counter: u64, holds: Vec<Hold> },
+    /// The last run ended as planned. Deadlines, also of a grace that had not ended (else 0), are nanoseconds since the Unix
+    /// epoch.
+    Clean { counter: u64, grace: u64, holds: Vec<Hold> },
     /// The last run did not get to write down its slots.
     Crashed,
 }
@@ -43,8 +44,16 @@ pub fn mark_running(path: &Path) -> Result<(), SnapshotError> {
 }
 
 /// Replaces the file by the slots of a planned end. Deadlines as in [`Past::Clean`].
-pub fn write(path: &Path, counter: u64, holds: impl Iterator<Item = Hold>) -> Result<(), SnapshotError> {
+pub fn write(
+    path: &Path,
+    counter: u64,
+    grace: u64,
+    holds: impl Iterator<Item = Hold>,
+) -> Result<(), SnapshotError> {
     let mut text = format!("{MAGIC}\ncounter {counter}\n");
+    if grace > 0 {
+        let _ = writeln!(text, "grace {grace}");
+    }
     let mut count = 0;
     for hold in holds {
         let space = if hold.space == Space::Lock { "lock" } else { "semaphore" };
@@ -60,12 +69,14 @@ pub fn write(path: &Path, counter: u64, holds: impl Iterator<Item = Hold>) -> Re
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), SnapshotError> {
-    let beside = path.with_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
     let save = || {
-        let mut file = File::create(&beside)?;
+        let mut file = File::create(beside)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, path)?;
+        fs::rename(beside, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     };
@@ -84,17 +95,22 @@ fn parse(text: &str) -> Result<Past, usize> {
     }
     let counter = second.strip_prefix("counter ").and_then(|number| number.parse().ok()).ok_or(2usize)?;
     let mut holds = Vec::new();
+    let mut grace = 0;
     for (line, number) in lines {
+        if let Some(deadline) = line.strip_prefix("grace ").filter(|_| number == 3) {
+            grace = deadline.parse().map_err(|_| number)?;
+            continue;
+        }
         if let Some(count) = line.strip_prefix("end ") {
             return if count.parse() == Ok(holds.len()) {
-                Ok(Past::Clean { counter, holds })
+                Ok(Past::Clean { counter, grace, holds })
             } else {
                 Err(number)
             };
         }
         holds.push(hold(line).ok_or(number)?);
     }
-    Err(holds.len() + 3)
+    Err(text.lines().count() + 1)
 }
 
 fn hold(line: &str) -> Option<Hold> {
@@ -137,11 +153,27 @@ mod tests {
             deadline: 5,
         };
         let holds = vec![hold(b"a\0\xff b", Space::Lock), hold(b"k", Space::Semaphore)];
-        write(&path, 10, holds.clone().into_iter()).unwrap();
-        assert_eq!(read(&path).unwrap(), Past::Clean { counter: 10, holds });
-        let text = fs::read_to_string(&path).unwrap();
-        for cut in 0..text.len() - 1 {
-            assert!(parse(&text[..cut]).is_err(), "{:?}", &text[..cut]);
+        for grace in [0, 77] {
+            write(&path, 10, grace, holds.clone().into_iter()).unwrap();
+            assert_eq!(read(&path).unwrap(), Past::Clean { counter: 10, grace, holds: holds.clone() });
+            let text = fs::read_to_string(&path).unwrap();
+            for cut in 0..text.len() - 1 {
+                assert!(parse(&text[..cut]).is_err(), "{:?}", &text[..cut]);
+            }
         }
+    }
+
+    #[test]
+    fn the_file_is_replaced_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["held.new", "a.x", "a.y", "plain"].map(|name| folder.path().join(name));
+        for path in &names {
+            mark_running(path).unwrap();
+            let before = File::open(path).unwrap();
+            write(path, 1, 0, std::iter::empty()).unwrap();
+            let kept = io::read_to_string(before).unwrap();
+            assert!(kept.ends_with("running\n"), "written in place: {kept:?}");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), names.len());
     }
 }

@@ -105,6 +105,63 @@ fn held_slots_survive_a_planned_restart_and_a_crash_withholds_grants() {
 }
 
 #[test]
+fn a_planned_restart_does_not_end_the_grace_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("held");
+    let flags =
+        ["--snapshot-file", file.to_str().unwrap(), "--shutdown-timeout", "1", "--crash-grace", "900"];
+    let mut daemon = Daemon::start(&flags);
+    daemon.connect().token("l\nk\n0 800\n");
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    for notice in ["the last run crashed", "a run before the last crashed", "a run before the last crashed"] {
+        let mut daemon = Daemon::start(&flags);
+        assert!(daemon.lines.iter().any(|line| line.contains(notice)), "{:?}", daemon.lines);
+        assert_eq!(daemon.connect().ask("l\nk\n0\n"), "timeout");
+        daemon.signal(Signal::TERM);
+        daemon.log_line("shutting down");
+        daemon.pass(1000);
+        assert_eq!(daemon.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_waiter_whose_peer_broke_off_goes_even_when_it_had_sent_more_than_is_kept() {
+    let daemon = Daemon::start(&[]);
+    let mut holder = daemon.connect();
+    holder.token("l\nk\n0\n");
+    let mut waiter = daemon.connect();
+    waiter.send("l\nk\n100\n");
+    holder.sees_waiters(1);
+    waiter.send("ping\n\n\n".repeat(10_000));
+    daemon.delivered();
+    socket2::SockRef::from(&waiter.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(waiter);
+    holder.sees_waiters(0);
+}
+
+#[test]
+fn keys_that_are_forgotten_do_not_hide_leases_that_expire() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = daemon.connect();
+    for key in 0..1000 {
+        let token = client.token(&format!("l\n{key}\n0\n"));
+        assert_eq!(client.ask(format!("r\n{key}\n{token}\n")), "ok");
+    }
+    client.token("l\nheld\n0 64\n");
+    daemon.pass(20_000);
+    client.is_open();
+    daemon.pass(20_000);
+    client.is_open();
+    daemon.pass(20_000);
+    client.is_open();
+    daemon.pass(10_000);
+    daemon.log_line("lease expired");
+    let suppressed = daemon.lines.iter().find(|line| line.contains("suppressed"));
+    assert_eq!(suppressed, None);
+}
+
+#[test]
 fn running_out_of_descriptors_is_survived() {
     let mut daemon = Daemon::start(&[]);
     let pid = rustix::process::Pid::from_child(&daemon.child);
@@ -174,11 +231,14 @@ fn metrics_and_health_have_their_own_port() {
 
 #[test]
 fn a_blank_secret_is_no_secret_and_an_error() {
-    let output = daemon::command(&["--port", "0", "--auth-token", "  "], &[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&output.stderr).starts_with("configuration error: the auth token is blank")
-    );
+    for blank in ["", "  "] {
+        let output = daemon::command(&["--port", "0", "--auth-token", blank], &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            String::from_utf8_lossy(&output.stderr)
+                .starts_with("configuration error: the auth token is blank")
+        );
+    }
     let output = daemon::command(&["--help"], &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }

@@ -59,6 +59,7 @@ impl World {
             auto_release: true,
             grace_until: 0,
             first_counter: 1,
+            tell_pruned: true,
         };
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut table = Table::new(rules, Box::new(move || rng.u64(..)));
@@ -407,6 +408,7 @@ fn nobody_overtakes_those_who_queued_while_nothing_was_granted() {
         auto_release: true,
         grace_until: 5 * SECOND,
         first_counter: 1,
+        tell_pruned: true,
     };
     let mut table = Table::new(rules, Box::new(|| 7));
     table.connect(0, 1);

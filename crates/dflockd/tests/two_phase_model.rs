@@ -215,6 +215,7 @@ fn run(program: &[Step], limit: usize) {
         auto_release: true,
         grace_until: 0,
         first_counter: 1,
+        tell_pruned: true,
     };
     let mut table = Table::new(rules, Box::new(|| 7));
     let client = Client { enqueued: Enqueued::No, blocked: None, token: None };

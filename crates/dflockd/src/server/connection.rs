@@ -32,8 +32,10 @@ pub(super) struct Connection {
     /// Replies the kernel did not take yet.
     pub(super) output: Vec<u8>,
     pub(super) stats: Option<Box<super::stats::Cursor>>,
-    /// A grant whose reply is in `output`.
-    pub(super) unsent: Option<Token>,
+    /// Grants whose replies the kernel may not have taken yet, and where each reply ends in the stream of all replies.
+    pub(super) undelivered: Vec<(Token, u64)>,
+    /// Bytes of replies that the kernel has taken, without TLS.
+    pub(super) sent: u64,
     pub(super) line_started: u64,
     pub(super) stalled_since: u64,
     pub(super) phase: Phase,
@@ -76,7 +78,8 @@ impl Connection {
             input: Vec::new(),
             output: Vec::new(),
             stats: None,
-            unsent: None,
+            undelivered: Vec::new(),
+            sent: 0,
             line_started: now,
             stalled_since: 0,
             phase: Phase::Open,
@@ -95,6 +98,11 @@ impl Connection {
 
     pub(super) fn unsent_bytes(&self) -> bool {
         !self.output.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// A reply that grants `token` follows everything unsent and ends after `length` bytes.
+    pub(super) fn granting(&mut self, token: Token, length: usize) {
+        self.undelivered.push((token, self.sent + (self.output.len() + length) as u64));
     }
 
     pub(super) fn handshaking(&self) -> bool {

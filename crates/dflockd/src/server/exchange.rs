@@ -8,8 +8,10 @@ use crate::protocol::{self, Frame, Malformed, Request};
 use crate::table::{NIL, Outcome, SECOND, Token};
 use std::net::Shutdown;
 
-/// Requests that one connection may have executed before others get their turn.
+/// Work done for one connection before others get their turn: a request, or a read, and a read counts once more for so
+/// many bytes.
 const BATCH: usize = 128;
+const BYTES: usize = 1024;
 /// Replies collected before they are sent.
 const REPLIES: usize = 16 << 10;
 /// Bytes kept from a connection that is blocked; more stay in the kernel.
@@ -19,13 +21,25 @@ const AUTH_PAUSE: u64 = SECOND / 10;
 const LINGER: u64 = SECOND / 5;
 
 const OVERSIZED: Malformed = Malformed { code: 12, text: "line is longer than 256 bytes" };
+/// Never printed: a connection that is not authenticated hears and logs the same whatever it did.
+const NOT_AUTHENTICATED: Malformed = Malformed { code: 12, text: "not authenticated" };
 const READ_TIMEOUT: Malformed = Malformed { code: 10, text: "read timeout" };
+
+impl Received {
+    /// What a read counts against [`BATCH`].
+    fn work(&self) -> usize {
+        1 + if let Self::Bytes(count) = self { count / BYTES } else { 0 }
+    }
+}
 
 impl Server {
     /// The socket of a connection reports something.
     pub(super) fn wake(&mut self, slot: u32, event: &mio::event::Event) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        if event.is_error() && connection.phase == Phase::Blocked {
+            // Its input may be full, so that a read would not tell.
+            self.abandon(slot);
+        } else if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.readable = true;
             connection.closing |= event.is_read_closed() || event.is_error();
         } else if !connection.unsent_bytes() {
@@ -36,9 +50,9 @@ impl Server {
 
     /// Does what can be done for a connection now.
     pub(super) fn drive(&mut self, slot: u32) {
-        let mut executed = 0;
-        while self.step(slot, &mut executed) {
-            if executed >= BATCH {
+        let mut done = 0;
+        while self.step(slot, &mut done) {
+            if done >= BATCH {
                 self.enqueue(slot);
                 break;
             }
@@ -56,7 +70,7 @@ impl Server {
     }
 
     /// One piece of work; false when there is nothing more to do for now.
-    fn step(&mut self, slot: u32, executed: &mut usize) -> bool {
+    fn step(&mut self, slot: u32, done: &mut usize) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         if connection.phase == Phase::Gone {
             return false;
@@ -72,11 +86,11 @@ impl Server {
                     // 0 means that it is not.
                     connection.stalled_since = self.now.max(1);
                 }
-                return matches!(connection.phase, Phase::Pausing { .. }) && self.discard(slot);
+                return matches!(connection.phase, Phase::Pausing { .. }) && self.discard(slot, done);
             }
         }
         connection.stalled_since = 0;
-        connection.unsent = None;
+        connection.undelivered = Vec::new();
         match connection.phase {
             Phase::Gone => false,
             Phase::Pausing { until } => {
@@ -84,24 +98,24 @@ impl Server {
                     self.shut(slot);
                     return true;
                 }
-                self.discard(slot)
+                self.discard(slot, done)
             }
-            Phase::Lingering { .. } => self.discard(slot),
-            Phase::Blocked => self.watch_blocked(slot),
+            Phase::Lingering { .. } => self.discard(slot, done),
+            Phase::Blocked => self.watch_blocked(slot, done),
             Phase::Open if connection.stats.is_some() => {
-                *executed = BATCH;
+                *done = BATCH;
                 self.continue_stats(slot);
                 true
             }
-            Phase::Open => self.step_open(slot, executed),
+            Phase::Open => self.step_open(slot, done),
         }
     }
 
-    fn step_open(&mut self, slot: u32, executed: &mut usize) -> bool {
+    fn step_open(&mut self, slot: u32, done: &mut usize) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         if !connection.input.is_empty() {
             let mut input = std::mem::take(&mut connection.input);
-            let used = self.consume(slot, &input, executed);
+            let used = self.consume(slot, &input, done);
             input.drain(..used);
             if let Some(connection) = self.connections.get_mut(slot)
                 && !input.is_empty()
@@ -121,9 +135,10 @@ impl Server {
             return false;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let more = match connection.receive(&mut scratch) {
+        let received = connection.receive(&mut scratch);
+        let more = match received {
             Received::Bytes(count) if connection.input.is_empty() => {
-                let used = self.consume(slot, &scratch[..count], executed);
+                let used = self.consume(slot, &scratch[..count], done);
                 if let Some(connection) = self.connections.get_mut(slot) {
                     connection.input.extend_from_slice(&scratch[used..count]);
                 }
@@ -135,6 +150,7 @@ impl Server {
             }
             received => self.no_bytes(slot, received),
         };
+        *done += received.work();
         self.scratch = scratch;
         more
     }
@@ -143,7 +159,7 @@ impl Server {
     fn no_bytes(&mut self, slot: u32, received: Received) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         match received {
-            Received::Bytes(_) => true,
+            Received::Bytes(_) | Received::Later => true,
             Received::Nothing => connection.unsent_bytes(),
             Received::End => {
                 connection.ended = true;
@@ -172,11 +188,13 @@ impl Server {
     }
 
     /// While a connection waits, only its end matters; a little of what it sends is kept for later.
-    fn watch_blocked(&mut self, slot: u32) -> bool {
+    fn watch_blocked(&mut self, slot: u32, done: &mut usize) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         if connection.readable && connection.input.len() < BEHIND_BLOCKED {
             let mut buffer = [0; BEHIND_BLOCKED];
-            return match connection.receive(&mut buffer) {
+            let received = connection.receive(&mut buffer);
+            *done += received.work();
+            return match received {
                 Received::Bytes(count) => {
                     connection.input.extend_from_slice(&buffer[..count]);
                     true
@@ -197,7 +215,7 @@ impl Server {
     }
 
     /// Executes complete requests and tells how many bytes they took.
-    fn consume(&mut self, slot: u32, input: &[u8], executed: &mut usize) -> usize {
+    fn consume(&mut self, slot: u32, input: &[u8], done: &mut usize) -> usize {
         let mut at = 0;
         while at < input.len() {
             let Some(connection) = self.connections.get_mut(slot) else { return input.len() };
@@ -214,7 +232,7 @@ impl Server {
                 at = input.len();
                 break;
             }
-            if connection.stats.is_some() || *executed >= BATCH || self.replies.len() >= REPLIES {
+            if connection.stats.is_some() || *done >= BATCH || self.replies.len() >= REPLIES {
                 break;
             }
             match protocol::next_frame(&input[at..]) {
@@ -222,7 +240,7 @@ impl Server {
                     connection.line_started = self.now;
                     connection.lines = 0;
                     at += length;
-                    *executed += 1;
+                    *done += 1;
                     self.execute(slot, lines);
                 }
                 Frame::Partial { lines } => {
@@ -270,7 +288,7 @@ impl Server {
                 connection.authed = true;
                 self.replies.extend_from_slice(b"ok\n");
             } else {
-                self.fail(slot, OVERSIZED);
+                self.fail(slot, NOT_AUTHENTICATED);
             }
             return;
         }
@@ -318,7 +336,7 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(slot) {
             match outcome {
                 Outcome::Blocked => connection.phase = Phase::Blocked,
-                Outcome::Granted { token, .. } => connection.unsent = Some(token),
+                Outcome::Granted { token, .. } => connection.granting(token, self.replies.len()),
                 _ => {}
             }
         }
@@ -340,12 +358,12 @@ impl Server {
     }
 
     pub(super) fn granted(&mut self, slot: u32, token: Token, lease: u64) {
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.unsent = Some(token);
-        }
         let mut reply = std::mem::take(&mut self.grant);
         reply.clear();
         protocol::write_outcome(&mut reply, Outcome::Granted { token, lease }, false);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.granting(token, reply.len());
+        }
         self.unblock(slot, &reply);
         self.grant = reply;
     }
@@ -363,7 +381,7 @@ impl Server {
             return;
         }
         if !connection.unsent_bytes() {
-            connection.unsent = None;
+            connection.undelivered = Vec::new();
         }
         if connection.readable
             || connection.ended
@@ -422,7 +440,9 @@ impl Server {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.handshaking() {
             self.refuse_handshake(slot);
-        } else if !connection.authed || connection.oversized {
+        } else if !connection.authed {
+            self.fail(slot, NOT_AUTHENTICATED);
+        } else if connection.oversized {
             self.fail(slot, OVERSIZED);
         } else {
             self.part(slot, 0);
@@ -445,7 +465,7 @@ impl Server {
     }
 
     /// Throws away what a parting peer sends.
-    fn discard(&mut self, slot: u32) -> bool {
+    fn discard(&mut self, slot: u32, done: &mut usize) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         if !connection.readable || connection.ended {
             return false;
@@ -454,7 +474,10 @@ impl Server {
         let result = std::io::Read::read(&mut connection.socket, &mut buffer);
         match result {
             Ok(0) => connection.ended = true,
-            Ok(_) => return true,
+            Ok(count) => {
+                *done += Received::Bytes(count).work();
+                return true;
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return true,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 connection.readable = false;
@@ -474,11 +497,14 @@ impl Server {
     /// The connection is broken: nothing can be sent any more.
     pub(super) fn abandon(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let unsent = connection.unsent.take();
-        if let Some(token) = unsent
-            && !self.config.auto_release
-        {
-            self.table.undelivered(self.now, token);
+        if !self.config.auto_release {
+            // How far the bytes inside of TLS have got is not known.
+            let sent = if connection.tls.is_some() { 0 } else { connection.sent };
+            for (token, end) in std::mem::take(&mut connection.undelivered) {
+                if end > sent {
+                    self.table.undelivered(self.now, token);
+                }
+            }
         }
         self.retire(slot);
     }

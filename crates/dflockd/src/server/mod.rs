@@ -4,6 +4,8 @@ mod clock;
 mod connection;
 mod eagerness;
 mod exchange;
+#[cfg(test)]
+mod fairness;
 mod listener;
 mod stats;
 mod status;
@@ -208,8 +210,17 @@ impl Server {
         let mut holds = Vec::new();
         match parts.past {
             Past::None => {}
-            Past::Clean { counter, holds: held } => {
+            Past::Clean { counter, grace, holds: held } => {
                 first_counter = first_counter.max(counter);
+                grace_until = grace.saturating_sub(unix_now());
+                if grace_until > 0 {
+                    let seconds = grace_until.div_ceil(SECOND);
+                    log.event(
+                        Level::Warn,
+                        "a run before the last crashed, still granting nothing for a while",
+                        &[("seconds", &seconds)],
+                    );
+                }
                 holds = held;
             }
             Past::Crashed => {
@@ -230,6 +241,7 @@ impl Server {
             auto_release: config.auto_release,
             grace_until,
             first_counter,
+            tell_pruned: config.debug,
         };
         let mut table = Table::new(rules, Box::new(entropy));
         let wall = unix_now();
@@ -454,7 +466,11 @@ impl Server {
             let (wall, now) = (unix_now(), self.now);
             let holds = self.table.holds().filter(|hold| hold.deadline > now);
             let dated = holds.map(|hold| Hold { deadline: wall.saturating_add(hold.deadline - now), ..hold });
-            snapshot::write(path, self.table.next_counter(), dated)?;
+            let grace = match self.table.grace_left(now) {
+                0 => 0,
+                left => wall.saturating_add(left),
+            };
+            snapshot::write(path, self.table.next_counter(), grace, dated)?;
         }
         Ok(())
     }

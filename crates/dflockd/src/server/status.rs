@@ -25,7 +25,7 @@ impl Server {
             (b"GET" | b"HEAD", b"/readyz") if self.draining => {
                 ("503 Service Unavailable", "draining\n".into())
             }
-            (b"GET" | b"HEAD", b"/readyz") if self.table.in_grace(self.now) => {
+            (b"GET" | b"HEAD", b"/readyz") if self.table.grace_left(self.now) > 0 => {
                 ("503 Service Unavailable", "granting nothing yet after a crash\n".into())
             }
             (b"GET" | b"HEAD", b"/readyz") => ("200 OK", "ok\n".into()),

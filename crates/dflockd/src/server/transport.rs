@@ -3,10 +3,15 @@
 use super::connection::Connection;
 use std::io::{self, Read, Write};
 
-#[derive(Debug)]
+/// Reads through TLS that bring no bytes, before others get their turn.
+const RECORDS: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Received {
     Bytes(usize),
     Nothing,
+    /// No bytes so far, but the kernel has more.
+    Later,
     End,
     /// The connection is unusable.
     Broken,
@@ -46,7 +51,7 @@ impl Connection {
     fn receive_tls(&mut self, buffer: &mut [u8]) -> Received {
         let Self { socket, tls, readable, hello, .. } = self;
         let Some(tls) = tls else { return Received::Broken };
-        loop {
+        for _ in 0..RECORDS {
             match tls.reader().read(buffer) {
                 Ok(0) => {
                     *readable = false;
@@ -102,6 +107,7 @@ impl Connection {
                 Err(_) => return Received::Broken,
             }
         }
+        Received::Later
     }
 
     /// Sends `bytes` behind everything unsent. What the kernel does not take is kept.
@@ -114,7 +120,10 @@ impl Connection {
             while !bytes.is_empty() {
                 match self.socket.write(bytes) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => bytes = &bytes[count..],
+                    Ok(count) => {
+                        bytes = &bytes[count..];
+                        self.sent += count as u64;
+                    }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),

@@ -150,7 +150,9 @@ impl Table {
                 self.touch(now, oldest);
                 continue;
             }
-            self.notice(oldest, |key| Notice::Pruned { key });
+            if self.rules.tell_pruned {
+                self.notice(oldest, |key| Notice::Pruned { key });
+            }
             self.totals.pruned += 1;
             self.drop_resource(oldest);
         }

@@ -49,8 +49,9 @@ impl Table {
         self.counter
     }
 
-    pub fn in_grace(&self, now: u64) -> bool {
-        now < self.rules.grace_until
+    /// How long nothing is granted yet.
+    pub fn grace_left(&self, now: u64) -> u64 {
+        self.rules.grace_until.saturating_sub(now)
     }
 
     pub fn view(&self, now: u64, place: u32) -> Option<View<'_>> {

@@ -44,6 +44,8 @@ pub struct Rules {
     pub grace_until: u64,
     /// The first grant counter to hand out.
     pub first_counter: u64,
+    /// Whether anybody reads of keys that are forgotten.
+    pub tell_pruned: bool,
 }
 
 /// Answer to a request.
