@@ -120,6 +120,7 @@ mod queue;
 mod retry;
 mod session;
 mod stream;
+mod tls;
 mod transaction;
 mod update;
 mod vigil;
@@ -148,6 +149,7 @@ pub use queue::{
 pub use retry::RetryPolicy;
 pub use session::LeaseSession;
 pub use stream::{AttachmentStream, StateStream};
+pub use tls::{Bundle, Identity, Role, Roots, Tls};
 pub use transaction::Transaction;
 pub use update::Update;
 pub use vigil::{Draining, Lost};
