@@ -10,7 +10,7 @@ use super::{Identity, certificate, pem, provider, trust, unusable};
 use crate::error::Result;
 
 /// What a client of a deployment needs, in one PEM file: the certificate of the CA, that of the client, and the client's key.
-/// `lockd auth new client` writes such files.
+/// `lockd auth new client` of deployed services writes such files.
 ///
 /// The order of the blocks does not matter, nor do comments and blocks of other kinds. With several CAs all are trusted. No text
 /// shows the key.
