@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockd_client::{AcquireOptions, Client, DequeueOptions, EnqueueOptions, Error, Identity, Roots, Tls};
 use lockd_conformance::tls::{Authority, FrontSettings, Leaf};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{ask, authority, bundle, client, front, impatient, key, plain, refused, refused_for_good, roots};
 
@@ -221,12 +221,16 @@ async fn calls_give_up_at_once_only_if_every_server_is_hopeless() {
     let hopeless = client(&format!("{},{}", expired.url(), foreign.url()), bundle(&ca.client()));
     let Error::Unreachable(error) = ask(&hopeless).await.unwrap_err() else { panic!() };
     assert_eq!((error.attempts, error.causes.len()), (2, 2), "{error}");
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that nobody else gets the port, but not listening.
+    let gone = TcpSocket::new_v4().unwrap();
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone_address = gone.local_addr().unwrap();
     let retry =
         lockd_client::RetryPolicy { retries: 2, first_pause: Duration::from_millis(2), ..Default::default() };
     let hopeful = Client::builder()
-        .endpoints(&format!("https://{gone},{}", foreign.url()))
+        .endpoints(&format!("https://{gone_address},{}", foreign.url()))
         .tls(bundle(&ca.client()))
+        .timeout(Duration::from_secs(60))
         .retry(retry)
         .build()
         .unwrap();

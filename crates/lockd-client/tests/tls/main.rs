@@ -6,6 +6,7 @@ mod handshakes;
 mod traffic;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use lockd_client::{Bundle, Client, Error, Result, RetryPolicy, Roots, Tls, Unreachable};
 use lockd_conformance::http::Address;
@@ -42,7 +43,8 @@ pub(crate) fn roots(authority: &Authority) -> Roots {
 }
 
 pub(crate) fn client(url: &str, tls: impl Into<Tls>) -> Client {
-    Client::builder().endpoints(url).tls(tls).build().unwrap()
+    // A busy machine must not look like a silent server.
+    Client::builder().endpoints(url).tls(tls).timeout(Duration::from_secs(60)).build().unwrap()
 }
 
 /// Asks the server something that can be asked again and again.
