@@ -1,5 +1,5 @@
 //! What the conformance tests share: a client that speaks raw HTTP/1.1 ([`http`]), the few lockd calls that
-//! most tests need ([`lease`], [`queue`] with [`multipart`], [`stream`] for answers that stay open), a server process to test ([`server`]), and the replayer of recorded exchanges
+//! most tests need ([`lease`], [`queue`] with [`multipart`], [`stream`] for answers that stay open), certificates and TLS for servers without it ([`tls`]), a server process to test ([`server`]), and the replayer of recorded exchanges
 //! ([`recording`], [`name`], [`compare`], [`check`],
 //! [`replay`]).
 //!
@@ -21,6 +21,7 @@ pub mod recording;
 pub mod replay;
 pub mod server;
 pub mod stream;
+pub mod tls;
 
 /// Whether the tests that take long or much memory shall run too: `LOCKD_SLOW=1`. Otherwise they say that they were
 /// skipped.

@@ -11,10 +11,11 @@ use tokio::sync::watch;
 use crate::client::Client;
 use crate::correlation;
 use crate::courier::Courier;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, Result};
 use crate::exchange::Server;
 use crate::retry::RetryPolicy;
+use crate::tls::{Prepared, Secure, Tls};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// With several servers it pays to turn to the next one soon.
@@ -69,6 +70,7 @@ pub struct ClientBuilder {
     keepalive_timeout: Option<Duration>,
     release_timeout: Option<Duration>,
     retry: Option<RetryPolicy>,
+    tls: Option<Tls>,
     observer: Option<Observer>,
 }
 
@@ -104,9 +106,17 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a server may be silent in one attempt: until it accepts the connection, takes more of an upload, begins to
-    /// answer, or sends more of its answer. 15 seconds, or 3 with several servers. A large transfer may take longer as long as
-    /// it moves, and waiting for a lease is not limited by this.
+    /// How the servers of `https://` endpoints are recognised, and what this client shows of itself: a [`Tls`], a
+    /// [bundle](crate::Bundle) or [roots](crate::Roots). Without this they need a certificate for their host name from a CA that the
+    /// system trusts.
+    pub fn tls(mut self, tls: impl Into<Tls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// How long a server may be silent in one attempt: until the connection is there, with TLS if it is to be, until it takes
+    /// more of an upload, begins to answer, or sends more of its answer. 15 seconds, or 3 with several servers. A large transfer
+    /// may take longer as long as it moves, and waiting for a lease is not limited by this.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -154,9 +164,15 @@ impl ClientBuilder {
         let timeout = positive("timeout", self.timeout)?.unwrap_or(default);
         let keepalive_timeout = positive("keepalive timeout", self.keepalive_timeout)?;
         let release_timeout = positive("release timeout", self.release_timeout)?;
+        let tls = match endpoints.iter().any(Endpoint::is_secure) {
+            true => Some(self.tls.unwrap_or_default().prepare()?),
+            false => None,
+        };
+        let servers = endpoints.into_iter().map(|endpoint| server(endpoint, tls.as_ref()));
+        let servers: Vec<Server> = servers.collect::<Result<_>>()?;
         let inner = Courier {
-            draining: watch::Sender::new(vec![false; endpoints.len()]),
-            servers: endpoints.into_iter().map(Server::new).collect(),
+            draining: watch::Sender::new(vec![false; servers.len()]),
+            servers,
             preferred: AtomicUsize::new(0),
             retry: self.retry.unwrap_or_default(),
             timeout,
@@ -167,6 +183,14 @@ impl ClientBuilder {
         };
         Ok(Client { inner: Arc::new(inner), namespace, correlation_id })
     }
+}
+
+fn server(endpoint: Endpoint, tls: Option<&Prepared>) -> Result<Server> {
+    let secure = match (endpoint.place(), tls) {
+        (Place::Tcp { host, secure: true, .. }, Some(tls)) => Some(Secure::new(tls, host, &endpoint)?),
+        _ => None,
+    };
+    Ok(Server::new(endpoint, secure))
 }
 
 fn positive(name: &'static str, span: Option<Duration>) -> Result<Option<Duration>> {

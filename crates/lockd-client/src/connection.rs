@@ -1,7 +1,8 @@
-//! Connections to one server: opened over TCP or a unix socket, kept while they may be useful again, cut when a call is
+//! Connections to one server: opened over TCP, TLS or a unix socket, kept while they may be useful again, cut when a call is
 //! abandoned.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -14,6 +15,8 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::body::Outgoing;
 use crate::endpoint::{Endpoint, Place};
+use crate::stream::chain;
+use crate::tls::Secure;
 
 /// Servers close idle connections after a minute; we want to be the first.
 const IDLE_FOR: Duration = Duration::from_secs(20);
@@ -25,12 +28,43 @@ const READY_WITHIN: Duration = Duration::from_millis(100);
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
+/// Why no request could leave us.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    pub(crate) reason: String,
+    /// It would be the same again, until somebody changes something.
+    pub(crate) lasting: bool,
+}
+
+impl Obstacle {
+    pub(crate) fn passing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lasting: false }
+    }
+
+    pub(crate) fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lasting: true }
+    }
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Self {
+        Self::passing(chain(&error))
+    }
+}
+
+impl From<hyper::Error> for Obstacle {
+    fn from(error: hyper::Error) -> Self {
+        Self::passing(chain(&error))
+    }
+}
+
 /// An open connection. Dropping it closes the socket, which tells the server that nobody waits any more.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Outgoing>,
     /// Whether it has carried a call before, so that the server may have closed it in the meantime.
     pub(crate) reused: bool,
-    task: JoinHandle<()>,
+    pub(crate) is_secure: bool,
+    task: JoinHandle<hyper::Result<()>>,
 }
 
 impl Drop for Connection {
@@ -40,32 +74,52 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(endpoint: &Endpoint, patience: Duration) -> io::Result<Connection> {
+    /// Opens a connection, over TLS if it is given how.
+    pub(crate) async fn open(
+        endpoint: &Endpoint,
+        secure: Option<&Secure>,
+        patience: Duration,
+    ) -> Result<Connection, Obstacle> {
+        let is_connected = AtomicBool::new(false);
         let opening = async {
             match endpoint.place() {
-                Place::Tcp { host, port } => {
+                Place::Tcp { host, port, .. } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    is_connected.store(true, Ordering::Relaxed);
                     stream.set_nodelay(true)?;
                     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
                     SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-                    Connection::over(stream).await
+                    match secure {
+                        Some(secure) => Connection::over(secure.handshake(stream).await?, true).await,
+                        None => Connection::over(stream, false).await,
+                    }
                 }
-                Place::Unix(path) => Connection::over(UnixStream::connect(path).await?).await,
+                Place::Unix(path) => Connection::over(UnixStream::connect(path).await?, false).await,
             }
         };
         match timeout(patience, opening).await {
             Ok(opened) => opened,
-            Err(_) => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {patience:?}")))
-            }
+            Err(_) if is_connected.load(Ordering::Relaxed) => Err(Obstacle::passing(format!(
+                "it accepted the connection, but the TLS handshake was not over within {patience:?}"
+            ))),
+            Err(_) => Err(Obstacle::passing(format!("no connection within {patience:?}"))),
         }
     }
 
-    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Connection> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // Whoever waits for the answer hears about errors too.
-        let task = tokio::spawn(async move { drop(driver.await) });
-        Ok(Connection { sender, reused: false, task })
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        is_secure: bool,
+    ) -> Result<Connection, Obstacle> {
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        // Whoever waits for an answer hears about errors too.
+        let task = tokio::spawn(driver);
+        Ok(Connection { sender, reused: false, is_secure, task })
+    }
+
+    /// How a connection ended that never took a request.
+    pub(crate) async fn end(&mut self) -> Option<hyper::Error> {
+        let ended = timeout(READY_WITHIN, &mut self.task).await;
+        ended.ok()?.ok()?.err()
     }
 }
 

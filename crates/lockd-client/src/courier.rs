@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::answered::{Answer, AnswerBody, Content};
 use crate::builder::{Attempt, Observer};
 use crate::call::{Call, Repeat};
+use crate::connection::Obstacle;
 use crate::error::{Cause, Error, Refusal, Result, Unreachable};
 use crate::exchange::{Failure, Response, Server};
 use crate::retry::RetryPolicy;
@@ -49,6 +50,8 @@ struct Course {
     causes: Vec<Cause>,
     /// A passive server of this round.
     passive: Option<Error>,
+    /// Something of this round may be better in the next.
+    hopeful: bool,
 }
 
 fn may_repeat(call: &Call, course: &Course) -> bool {
@@ -93,7 +96,8 @@ impl Courier {
             }
             if passed_over >= self.servers.len() {
                 let pause = retry.pause(pauses, course.hint.take());
-                if pauses >= retry.retries || begun.elapsed() + pause > retry.give_up_after {
+                if !course.hopeful || pauses >= retry.retries || begun.elapsed() + pause > retry.give_up_after
+                {
                     return Err(match (error, course.passive) {
                         // That a server is there but passive says more than that another is not there.
                         (Error::Unreachable(_), Some(passive)) => passive,
@@ -104,6 +108,7 @@ impl Courier {
                 pauses += 1;
                 passed_over = 0;
                 course.passive = None;
+                course.hopeful = false;
             }
         }
     }
@@ -125,6 +130,7 @@ impl Courier {
         response: Response,
         course: &mut Course,
     ) -> Result<Answer, (Error, Next)> {
+        course.hopeful = true;
         let Response { status, headers, content } = response;
         let endpoint = self.servers[place].endpoint.clone();
         let body = match content {
@@ -185,13 +191,15 @@ pub(crate) fn is_retryable(refusal: &Refusal) -> bool {
 fn judge_failure(failure: Failure, server: &Server, call: &Call, course: &mut Course) -> (Error, Next) {
     course.maybe_applied |= matches!(failure, Failure::Broken(_) | Failure::Silent(_));
     let timed_out = matches!(failure, Failure::Silent(_));
-    let reason = match failure {
+    let Obstacle { reason, lasting } = match failure {
         Failure::Source(source) => return (Error::Source { path: call.path, source }, Next::Fail),
-        Failure::NotSent(reason) | Failure::Broken(reason) => reason,
-        Failure::Silent(patience) => format!("no answer within {patience:?}"),
+        Failure::NotSent(obstacle) => obstacle,
+        Failure::Broken(reason) => Obstacle::passing(reason),
+        Failure::Silent(patience) => Obstacle::passing(format!("no answer within {patience:?}")),
     };
+    course.hopeful |= !lasting;
     course.causes.retain(|cause| cause.endpoint != server.endpoint);
-    course.causes.push(Cause { endpoint: server.endpoint.clone(), reason, timed_out });
+    course.causes.push(Cause { endpoint: server.endpoint.clone(), reason, timed_out, lasting });
     let error = Error::Unreachable(Box::new(Unreachable {
         path: call.path,
         attempts: course.attempts,

@@ -1,4 +1,4 @@
-//! Where servers are: `http://host:port`, `unix:///path/of/socket`, and lists of them.
+//! Where servers are: `https://host:port`, `http://host:port`, `unix:///path/of/socket`, and lists of them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ pub const DEFAULT_PORT: u16 = 9341;
 ///
 /// let endpoint: Endpoint = "http://[::1]".parse()?;
 /// assert_eq!(endpoint.to_string(), "http://[::1]:9341");
+/// assert!("https://lockd.example.com".parse::<Endpoint>()?.is_secure());
 /// let socket: Endpoint = "unix:///run/lockd.sock?path=/coordination".parse()?;
 /// assert!(socket.unix_path().is_some());
 /// # Ok::<_, lockd_client::Error>(())
@@ -33,6 +34,8 @@ pub(crate) enum Place {
     Tcp {
         host: String,
         port: u16,
+        /// TLS comes before HTTP.
+        secure: bool,
     },
     Unix(PathBuf),
 }
@@ -60,6 +63,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether calls to it go over TLS.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.place, Place::Tcp { secure: true, .. })
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -71,8 +79,8 @@ impl Endpoint {
     /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
         match &self.place {
-            Place::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Tcp { host, port, .. } => format!("{host}:{port}"),
             Place::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -88,23 +96,26 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Endpoint> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(invalid(text, "it has no scheme; write http://HOST:PORT or unix:///PATH/OF/SOCKET"));
+            return Err(invalid(
+                text,
+                "it has no scheme; write https://HOST:PORT, http://HOST:PORT or unix:///PATH/OF/SOCKET",
+            ));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "http" => tcp(text, rest),
+            "http" => tcp(text, rest, false),
+            "https" => tcp(text, rest, true),
             "unix" => unix(text, rest),
-            "https" => Err(invalid(
+            _ => Err(invalid(
                 text,
-                "https is not in this version yet; start the server with --disable-mtls and write http:// or unix://",
+                format!("the scheme {scheme:?} is unknown; write https://, http:// or unix://"),
             )),
-            _ => Err(invalid(text, format!("the scheme {scheme:?} is unknown; write http:// or unix://"))),
         }
     }
 }
 
-fn tcp(text: &str, rest: &str) -> Result<Endpoint> {
+fn tcp(text: &str, rest: &str, secure: bool) -> Result<Endpoint> {
     if rest.contains(['?', '#', '@']) {
-        return Err(invalid(text, "only a host, a port and a path may follow http://"));
+        return Err(invalid(text, "only a host, a port and a path may follow ://"));
     }
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
     let (host, port) = match authority.strip_prefix('[') {
@@ -141,7 +152,7 @@ fn tcp(text: &str, rest: &str) -> Result<Endpoint> {
             _ => return Err(invalid(text, format!("{port:?} is not a port (1 to 65535)"))),
         },
     };
-    Ok(Endpoint { place: Place::Tcp { host: host.to_owned(), port }, prefix: prefix(text, path)? })
+    Ok(Endpoint { place: Place::Tcp { host: host.to_owned(), port, secure }, prefix: prefix(text, path)? })
 }
 
 fn unix(text: &str, rest: &str) -> Result<Endpoint> {
@@ -176,7 +187,10 @@ fn prefix(text: &str, path: &str) -> Result<String> {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Tcp { .. } => write!(f, "http://{}{}", self.authority(), self.prefix),
+            Place::Tcp { secure, .. } => {
+                let scheme = if *secure { "https" } else { "http" };
+                write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
+            }
             Place::Unix(path) if self.prefix.is_empty() => write!(f, "unix://{}", path.display()),
             Place::Unix(path) => write!(f, "unix://{}?path={}", path.display(), self.prefix),
         }
@@ -196,6 +210,8 @@ mod tests {
         assert_eq!(spelled("http://127.0.0.1:1/"), "http://127.0.0.1:1");
         assert_eq!(spelled("HTTP://lockd.example"), "http://lockd.example:9341");
         assert_eq!(spelled("http://[fe80::1]:80/a/b/"), "http://[fe80::1]:80/a/b");
+        assert_eq!(spelled("https://lockd.example/"), "https://lockd.example:9341");
+        assert_eq!(spelled("HTTPS://[::1]:443/p"), "https://[::1]:443/p");
         assert_eq!(spelled("unix:///run/x.sock"), "unix:///run/x.sock");
         assert_eq!(spelled("unix:///run/x.sock?path=/p/"), "unix:///run/x.sock?path=/p");
         let list = Endpoint::parse_list(" http://a , unix:///b,").unwrap();
@@ -206,7 +222,7 @@ mod tests {
     fn bad_addresses_say_what_to_write() {
         for (text, hint) in [
             ("127.0.0.1:9341", "no scheme"),
-            ("https://lockd", "not in this version yet"),
+            ("https://", "no host"),
             ("ftp://lockd", "unknown"),
             ("http://", "no host"),
             ("http://a:b", "not a port"),

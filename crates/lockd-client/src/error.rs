@@ -65,6 +65,14 @@ pub enum Error {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
+    /// Certificates, or a key for them, that cannot be used.
+    #[error("{what}: {reason}")]
+    UnusableCredentials {
+        /// What was to be read.
+        what: String,
+        /// What is wrong with it. Never a part of a key.
+        reason: String,
+    },
     /// A setting has a value that it cannot have.
     #[error("invalid {name} {value:?}: {reason}")]
     InvalidOption {
@@ -203,6 +211,9 @@ pub struct Cause {
     pub reason: String,
     /// It took the call, and then there was silence for too long.
     pub timed_out: bool,
+    /// It would be the same again until somebody changes something: the certificate of the server is not good, that of this client
+    /// is not, or what is there does not speak TLS. A call fails at once if this is so with all servers.
+    pub lasting: bool,
 }
 
 impl fmt::Display for Unreachable {

@@ -10,9 +10,10 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::answered::{AnswerBody, Content};
 use crate::body::Progress;
 use crate::call::{Call, Patience, Reading, Repeat};
-use crate::connection::{Connection, Pool};
+use crate::connection::{Connection, Obstacle, Pool};
 use crate::endpoint::Endpoint;
 use crate::stream::{ByteStream, chain};
+use crate::tls::{Secure, late_refusal};
 
 /// Larger answers are streamed; this much JSON about a key is not an answer of lockd.
 const MOST_WHOLE: usize = 64 << 20;
@@ -20,6 +21,8 @@ const MOST_WHOLE: usize = 64 << 20;
 /// One server of a client.
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
+    /// How to get a TLS connection, if that is what the endpoint asks for.
+    secure: Option<Secure>,
     pool: Arc<Pool>,
 }
 
@@ -32,8 +35,8 @@ pub(crate) struct Response {
 
 /// Why there is no answer.
 pub(crate) enum Failure {
-    /// No request has left us.
-    NotSent(String),
+    /// No server has got a request.
+    NotSent(Obstacle),
     /// The connection broke after the request may have been read.
     Broken(String),
     /// The server said nothing for this long.
@@ -43,8 +46,8 @@ pub(crate) enum Failure {
 }
 
 impl Server {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, pool: Arc::default() }
+    pub(crate) fn new(endpoint: Endpoint, secure: Option<Secure>) -> Self {
+        Self { endpoint, secure, pool: Arc::default() }
     }
 
     pub(crate) async fn attempt(&self, call: &mut Call, usual: Duration) -> Result<Response, Failure> {
@@ -62,7 +65,7 @@ impl Server {
         };
         let progress = Progress::new();
         let Some(body) = call.payload.take(&progress) else {
-            return Err(Failure::NotSent("the reader has been read already".to_owned()));
+            return Err(Failure::NotSent(Obstacle::passing("the reader has been read already")));
         };
         let mut request = call.request(&self.endpoint, body);
         loop {
@@ -79,12 +82,12 @@ impl Server {
                 Some(unsent) if connection.reused => request = unsent,
                 Some(unsent) => {
                     call.payload.put_back(unsent.into_body());
-                    return Err(Failure::NotSent(chain(trouble.error())));
+                    return Err(Failure::NotSent(never_used(connection, trouble.into_error()).await));
                 }
                 None => {
                     return Err(match progress.failure() {
                         Some(error) => Failure::Source(error),
-                        None => Failure::Broken(chain(trouble.error())),
+                        None => broken(&connection, trouble.error()),
                     });
                 }
             }
@@ -106,8 +109,7 @@ impl Server {
     }
 
     async fn fresh(&self, patience: Duration) -> Result<Connection, Failure> {
-        let opened = Connection::open(&self.endpoint, patience).await;
-        opened.map_err(|error| Failure::NotSent(chain(&error)))
+        Connection::open(&self.endpoint, self.secure.as_ref(), patience).await.map_err(Failure::NotSent)
     }
 
     async fn read(
@@ -131,6 +133,25 @@ impl Server {
             },
         };
         Ok(Response { status, headers: head.headers, content: AnswerBody(content) })
+    }
+}
+
+/// Why a new connection took no request. It knows more about that than who wanted to send one.
+async fn never_used(mut connection: Connection, error: hyper::Error) -> Obstacle {
+    let error = connection.end().await.unwrap_or(error);
+    late_refusal(&error).unwrap_or_else(|| error.into())
+}
+
+/// What it means that a connection failed after a request went into it.
+fn broken(connection: &Connection, error: &hyper::Error) -> Failure {
+    match late_refusal(error) {
+        _ if connection.reused || !connection.is_secure => Failure::Broken(chain(error)),
+        // A server reads no request before it knows whose it is.
+        Some(refusal) => Failure::NotSent(refusal),
+        None => Failure::Broken(format!(
+            "{}; a server that does not accept the certificate of this client may end a connection like this",
+            chain(error)
+        )),
     }
 }
 

@@ -73,7 +73,8 @@
 //! # When calls are repeated
 //!
 //! A call goes to the server that answered last. If that cannot be reached, or answers that it is passive, the call goes to
-//! the next one at once; after a round through all of them there is a pause (see [`RetryPolicy`]). A busy or failing server
+//! the next one at once; after a round through all of them there is a pause (see [`RetryPolicy`]), unless all of them fail for
+//! reasons that [last](Cause::lasting), such as certificates that cannot be [trusted](Tls). A busy or failing server
 //! (429 and 5xx) is asked again after the pause that it hints at. When a connection breaks after a call was sent, nobody knows
 //! whether it was carried out. Calls that can be repeated without harm are repeated, and conditions make sure that a
 //! [`mutate`](LeaseSession::mutate) is not applied twice; all others fail, and their error answers
@@ -120,6 +121,7 @@ mod queue;
 mod retry;
 mod session;
 mod stream;
+mod tls;
 mod transaction;
 mod update;
 mod vigil;
@@ -148,6 +150,7 @@ pub use queue::{
 pub use retry::RetryPolicy;
 pub use session::LeaseSession;
 pub use stream::{AttachmentStream, StateStream};
+pub use tls::{Bundle, Identity, Role, Roots, Tls};
 pub use transaction::Transaction;
 pub use update::Update;
 pub use vigil::{Draining, Lost};

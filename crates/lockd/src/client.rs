@@ -1,9 +1,10 @@
 //! `lockd client`, `lockd namespace` and `lockd txn`: the commands that talk to a running server.
 //!
-//! [`run`] carries out one [`Invocation`]. [`transport`] speaks HTTP, [`claim`] collects who is asking for what, [`print`]
+//! [`run`] carries out one [`Invocation`]. [`transport`] speaks HTTP, with the [`bundle`] of the user where it goes over TLS, [`claim`] collects who is asking for what, [`print`]
 //! and [`export`] are the forms of output that scripts rely on; the other modules are the commands, one noun each.
 
 mod attachment;
+mod bundle;
 mod claim;
 mod document;
 mod edit;

@@ -120,15 +120,6 @@ fn cli_28_unix_sockets() {
 }
 
 #[test]
-fn cli_42_several_bundles() {
-    let session = Session::tcp();
-    let script = "mkdir .lockd; touch .lockd/client.pem .lockd/client02.pem
-        lockd client get --public -k x --disable-mtls=false";
-    let error = session.error(script);
-    assert!(error.starts_with("multiple client bundles found (client.pem, client02.pem)"), "{error}");
-}
-
-#[test]
 fn cli_44_exports_are_safe_to_evaluate() {
     let session = Session::tcp();
     let script = "eval \"$(lockd client acquire -k k --owner 'a$(touch evil)`touch evil`'\\''b\"')\"
@@ -366,8 +357,6 @@ fn flags_beat_variables_and_those_beat_the_file() {
     );
     let error = session.error("lockd client get --public -k k --log-level bogus");
     assert_eq!(error, "invalid client log level \"bogus\"\n");
-    let error = session.error("lockd client get --public -k k -s https://a");
-    assert!(error.contains("no TLS yet"), "{error}");
 }
 
 #[test]

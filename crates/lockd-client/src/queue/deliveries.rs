@@ -336,6 +336,7 @@ pub(super) fn broken(error: &io::Error, path: &'static str, endpoint: crate::end
                 endpoint,
                 reason: error.to_string(),
                 timed_out: kind == io::ErrorKind::TimedOut,
+                lasting: false,
             }],
             maybe_applied: true,
         })),

@@ -10,10 +10,12 @@ use lockd_wire::header;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::bundle;
 use super::endpoint::{self, Endpoint};
 use super::failure::Refusal;
 use super::request_log::RequestLog;
 use super::{Failure, Invocation, Outcome};
+use crate::flags::ClientSettings;
 
 const SEVERAL_SERVERS: Duration = Duration::from_secs(3);
 
@@ -21,6 +23,7 @@ const SEVERAL_SERVERS: Duration = Duration::from_secs(3);
 pub(super) struct Api {
     client: Client,
     endpoints: Vec<Endpoint>,
+    trust: Vec<(&'static str, String)>,
     pub(super) timeout: Duration,
     pub(super) correlation_id: Option<String>,
 }
@@ -142,10 +145,24 @@ impl Answer {
     }
 }
 
+fn trust(settings: &ClientSettings) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("LOCKD_CLIENT_DISABLE_MTLS", settings.disable_mtls.to_string())];
+    if let Some(bundle) = &settings.bundle {
+        // The command may work in another directory.
+        let path = std::path::absolute(bundle).unwrap_or_else(|_| bundle.clone());
+        variables.push(("LOCKD_CLIENT_BUNDLE", path.display().to_string()));
+    }
+    variables
+}
+
 impl Api {
     pub(super) fn new(invocation: &Invocation) -> Outcome<Self> {
         let log = Arc::new(RequestLog::open(&invocation.settings)?);
-        let endpoints = endpoint::endpoints(invocation)?;
+        let bundle = match invocation.settings.disable_mtls {
+            true => None,
+            false => Some(bundle::load(invocation)?),
+        };
+        let endpoints = endpoint::endpoints(&invocation.settings)?;
         let timeout = match endpoints.len() > 1 && !invocation.timeout_given {
             true => SEVERAL_SERVERS,
             false => invocation.settings.timeout,
@@ -154,8 +171,11 @@ impl Api {
             .correlation_id
             .clone()
             .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, 0x20..=0x7e)));
-        let builder =
+        let mut builder =
             endpoints.iter().fold(Client::builder(), |builder, endpoint| builder.endpoint(endpoint));
+        if let Some(bundle) = bundle {
+            builder = builder.tls(bundle);
+        }
         let client = builder
             .timeout(timeout)
             .retry(RetryPolicy::none())
@@ -166,12 +186,17 @@ impl Api {
             })
             .build()
             .map_err(|error| Failure::Local(format!("lockd: {error}")))?;
-        Ok(Api { client, endpoints, timeout, correlation_id })
+        Ok(Api { client, endpoints, trust: trust(&invocation.settings), timeout, correlation_id })
     }
 
     /// The servers, as `--server` would name them.
     pub(super) fn servers(&self) -> String {
         self.endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// The variables with which a command that we start trusts the same servers as we do.
+    pub(super) fn trust(&self) -> &[(&'static str, String)] {
+        &self.trust
     }
 
     /// Sends a request to the first server that takes it. Only 200 and 204 are success.

@@ -31,7 +31,7 @@ pub(super) async fn with(invocation: &Invocation) -> Outcome<u8> {
         () = super::interrupted() => return Err(Failure::Interrupted),
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(grant.variables(&api.servers())).env("LOCKD_CLIENT_DISABLE_MTLS", "true");
+    command.args(arguments).envs(grant.variables(&api.servers())).envs(api.trust().iter().cloned());
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {

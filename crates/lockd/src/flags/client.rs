@@ -438,8 +438,8 @@ pub(super) const FLAGS: &[Flag] = &[
         short: Some('s'),
         placeholder: "URL",
         kind: Kind::Text(|settings, text| settings.client.server = text),
-        help: "Server, or several separated by commas: http://HOST:PORT or unix:///PATH. Without it: port 9341 of \
-               this machine.",
+        help: "Server, or several separated by commas: https://HOST:PORT, http://HOST:PORT or unix:///PATH. Without it: port \
+               9341 of this machine. Without a scheme: https, or http with --disable-mtls.",
         fixed_variable: Some("LOCKD_CLIENT_SERVER"),
         fixed_key: Some("client.server"),
         ..CONNECTION
@@ -448,7 +448,8 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "bundle",
         short: Some('b'),
         kind: Kind::Path(|settings, path| settings.client.bundle = Some(path)),
-        help: "Client certificate. This version has no TLS yet and refuses to go on without --disable-mtls.",
+        help: "Client bundle: whom to trust, and who you are. Without it: the only client*.pem in LOCKD_CONFIG_DIR or \
+               ~/.lockd; lockd txn prefers a tc-client*.pem.",
         fixed_variable: Some("LOCKD_CLIENT_BUNDLE"),
         fixed_key: Some("client.bundle"),
         ..CONNECTION
@@ -457,7 +458,7 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "disable-mtls",
         kind: Kind::Switch(|settings, on| settings.client.disable_mtls = on),
         default: "false",
-        help: "Talk plain HTTP, to a server that does so.",
+        help: "Use no client bundle: talk plain HTTP to a server that does so, or to https:// servers that the system trusts.",
         fixed_variable: Some("LOCKD_CLIENT_DISABLE_MTLS"),
         fixed_key: Some("client.disable_mtls"),
         ..CONNECTION

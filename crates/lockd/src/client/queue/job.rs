@@ -152,10 +152,10 @@ fn begin(
         ("LOCKD_QUEUE_PAYLOAD_CONTENT_TYPE", message.payload_content_type.clone()),
         ("LOCKD_QUEUE_CORRELATION_ID", message.correlation_id.clone()),
         ("LOCKD_CLIENT_SERVER", shop.api.servers()),
-        ("LOCKD_CLIENT_DISABLE_MTLS", "true".to_owned()),
         ("LOCKD_CLIENT_NAMESPACE", message.namespace.clone()),
         ("LOCKD_CLIENT_CORRELATION_ID", message.correlation_id.clone()),
     ]);
+    environment.extend_from_slice(shop.api.trust());
     if !message.state_lease_id.is_empty() {
         // `lockd client get`, `set` and so on work on the state document.
         environment.extend([
