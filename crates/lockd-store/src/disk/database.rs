@@ -231,6 +231,11 @@ impl Database {
         matches!(refreshed, Some(Ok(true)))
     }
 
+    #[cfg(test)]
+    pub(super) fn keyspace(&self) -> Keyspace {
+        self.records.read().clone().unwrap()
+    }
+
     /// How much memory the records take that are in no table yet.
     pub(super) fn bytes_in_memory(&self) -> u64 {
         self.layers.as_ref().map_or(0, Layers::bytes)

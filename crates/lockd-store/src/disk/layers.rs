@@ -163,3 +163,6 @@ fn write(memtable: &Memtable, base: &Base, records: &Keyspace) -> fjall::Result<
 pub(super) fn overlapping(records: &Keyspace) -> usize {
     records.tree.l0_run_count()
 }
+
+#[cfg(test)]
+mod tests;
