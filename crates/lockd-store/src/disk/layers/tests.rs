@@ -199,3 +199,38 @@ fn nobody_waits_for_a_list_of_tables_that_is_being_synced() {
     drop(records);
     database.close().unwrap();
 }
+
+#[test]
+fn what_is_committed_while_records_are_written_out_stays() {
+    let directory = TempDir::new().unwrap();
+    let root = root(&directory);
+    let database = open(&root, Durability::Fsync);
+    const LAST: u64 = 3000;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..LAST {
+                let mut batch = Batch::default();
+                batch.put(number.to_be_bytes().to_vec(), number.to_string());
+                batch.delete(number.wrapping_sub(50).to_be_bytes().to_vec());
+                database.commit(&[batch]).unwrap();
+                let snapshot = database.snapshot();
+                for there in number.saturating_sub(49)..=number {
+                    let found = snapshot.get(&there.to_be_bytes()).unwrap();
+                    assert_eq!(found.as_deref(), Some(there.to_string().as_bytes()));
+                }
+                let all = (Bound::Unbounded, Bound::Unbounded);
+                let found = snapshot.scan(all, Direction::Reverse, 60).unwrap();
+                assert_eq!(found.len() as u64, (number + 1).min(50));
+            }
+        });
+        while !writer.is_finished() {
+            database.write_out().unwrap();
+            database.refresh();
+        }
+    });
+    database.close().unwrap();
+    let database = open(&root, Durability::Fsync);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert_eq!(database.snapshot().scan(all, Direction::Forward, usize::MAX).unwrap().len(), 50);
+    database.close().unwrap();
+}
