@@ -9,6 +9,7 @@
 //! <root>/blobs/     the blobs, one file each
 //! ```
 
+mod background;
 mod base;
 mod blob_reader;
 mod blob_writer;

@@ -17,7 +17,7 @@ use super::last_use::LastUse;
 use super::layers::{Layers, overlapping};
 use super::root::{self, Root};
 use super::snapshot::{DiskSnapshot, Source};
-use super::{base, fault, journal, witness};
+use super::{background, base, fault, journal, witness};
 use crate::open::Durability;
 use crate::port::{Batch, Change, StoreError};
 
@@ -93,7 +93,7 @@ impl Database {
     pub(super) fn open(root: &Root, durability: Durability) -> Result<Self, StoreError> {
         let directory = root.database();
         let (database, records) = guarded("open", root.path(), || {
-            let database = builder(&directory).open()?;
+            let database = background::started_by(|| builder(&directory).open())?;
             let known = database.keyspace_exists(RECORDS);
             Ok((known.then(|| database.keyspace(RECORDS, options)).transpose()?, database))
         })

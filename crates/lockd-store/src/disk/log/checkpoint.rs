@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::super::background;
 use super::super::committer::Shared;
 use super::super::database::Database;
 use super::super::journal;
@@ -42,6 +43,7 @@ impl Checkpointer {
 
     /// The life of the thread. Ends when the log is dropped.
     pub(in crate::disk) fn run(mut self, shared: &Shared) {
+        background::give_way();
         loop {
             let task = self.pool.next_task();
             if task == Task::Stop {
