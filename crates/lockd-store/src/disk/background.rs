@@ -1,6 +1,6 @@
-//! Threads of the database that nobody waits for, and that hold nothing that a request needs.
+//! Threads that nobody waits for, unless there is no other way.
 //!
-//! Merging tables takes a processor for tenths of a second. Where there are few, the threads that answer requests would wait
+//! Writing tables takes a processor for tenths of a second. Where there are few, the threads that answer requests would wait
 //! for their turn behind it, several milliseconds each time.
 
 use std::panic::resume_unwind;
@@ -10,7 +10,7 @@ use std::thread;
 const NICE: i32 = 10;
 
 /// Lets other threads go before this one, from now on and in all threads that it starts.
-fn give_way() {
+pub(super) fn give_way() {
     // Where it is not possible, it is merely not as good.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "background work has the same priority as requests");

@@ -213,11 +213,6 @@ impl Database {
     /// Has everything on disk when it returns that was committed before, and in no need of the commit log. Commits go on
     /// meanwhile.
     pub(super) fn write_out(&self) -> Result<(), StoreError> {
-        self.write_out_at_leisure(|| ())
-    }
-
-    /// The same, with pauses.
-    pub(super) fn write_out_at_leisure(&self, rest: impl Fn()) -> Result<(), StoreError> {
         let Some(layers) = &self.layers else { return self.persist() };
         self.records(|records| {
             // Reads would become slow, so the log may fill up and commits wait.
@@ -225,7 +220,7 @@ impl Database {
                 self.check_health()?;
                 std::thread::sleep(ROUND);
             }
-            guarded("write to", self.root.path(), || layers.write_out(records, &rest))
+            guarded("write to", self.root.path(), || layers.write_out(records))
         })
     }
 

@@ -15,8 +15,8 @@ use super::memtable::Memtable;
 use super::view::{Held, View};
 use crate::port::{Batch, Direction};
 
-/// So many records are written into a table at a time.
-const PAGE: usize = 256;
+/// So many records are written into a table before the memtable is looked at again.
+const PAGE: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Layers {
@@ -81,14 +81,13 @@ impl Layers {
     }
 
     /// Has everything in tables, and on disk, that was committed before the call. Commits and readers go on meanwhile.
-    /// `rest` is called every now and then, while nothing is held that others want.
-    pub(super) fn write_out(&self, records: &Keyspace, rest: &impl Fn()) -> fjall::Result<()> {
+    pub(super) fn write_out(&self, records: &Keyspace) -> fjall::Result<()> {
         let mut retired = self.retired.lock();
         // One that could not be written out the last time comes first.
         let rounds = 1 + u32::from(self.state.lock().sealed.is_some());
         for _ in 0..rounds {
             let Some((memtable, base)) = self.seal() else { break };
-            write(&memtable, &base, records, rest)?;
+            write(&memtable, &base, records)?;
             drop(base);
             self.replace_base(records, &mut retired, true);
             retired.memtables.push(memtable);
@@ -129,7 +128,7 @@ impl Layers {
 }
 
 /// Writes a memtable into a new table.
-fn write(memtable: &Memtable, base: &Base, records: &Keyspace, rest: &impl Fn()) -> fjall::Result<()> {
+fn write(memtable: &Memtable, base: &Base, records: &Keyspace) -> fjall::Result<()> {
     // Begun with the first record, because a table cannot be empty.
     let mut table = None;
     let mut last: Option<crate::version::Version> = None;
@@ -157,7 +156,6 @@ fn write(memtable: &Memtable, base: &Base, records: &Keyspace, rest: &impl Fn())
         if ended {
             return table.map_or(Ok(()), |table| table.finish());
         }
-        rest();
     }
 }
 

@@ -2,8 +2,8 @@
 //! any more, and creates segments before they are needed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::super::background;
 use super::super::committer::Shared;
 use super::super::database::Database;
 use super::super::journal;
@@ -16,9 +16,6 @@ use crate::port::StoreError;
 
 /// So much is left to others on the device: the log can do with the segments that it has.
 const RESERVE: u64 = 64 << 20;
-
-/// As long as some work takes.
-const REST: Duration = Duration::from_micros(300);
 
 pub(in crate::disk) struct Checkpointer {
     root: Root,
@@ -46,6 +43,7 @@ impl Checkpointer {
 
     /// The life of the thread. Ends when the log is dropped.
     pub(in crate::disk) fn run(mut self, shared: &Shared) {
+        background::give_way();
         loop {
             let task = self.pool.next_task();
             if task == Task::Stop {
@@ -71,25 +69,14 @@ impl Checkpointer {
                 self.checkpoint(through)?;
                 self.pool.free(count)
             }
-            Task::WriteOut => self.write_out(),
+            Task::WriteOut => self.database.write_out(),
             Task::Stop => Ok(()),
         }
     }
 
-    /// Writing out takes a processor for tenths of a second. Where there are few, requests would wait for their turn behind it,
-    /// several milliseconds each time. A lower priority would not do, because it would be in the middle of something that
-    /// they need when it has to give way; so it sleeps half of the time, unless commits wait for it.
-    fn write_out(&self) -> Result<(), StoreError> {
-        self.database.write_out_at_leisure(|| {
-            if !self.pool.is_exhausted() {
-                std::thread::sleep(REST);
-            }
-        })
-    }
-
     /// From here on only the records after `through` are needed.
     pub(super) fn checkpoint(&mut self, through: u64) -> Result<(), StoreError> {
-        self.write_out()?;
+        self.database.write_out()?;
         self.note = Logged { from: through + 1, ..self.note };
         LastUse::Logged(self.note).write(&self.root)
     }

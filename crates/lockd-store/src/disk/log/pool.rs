@@ -114,12 +114,6 @@ impl Pool {
         }
     }
 
-    /// Whether the next commit that needs another segment has to wait.
-    pub(super) fn is_exhausted(&self) -> bool {
-        let state = self.state.lock();
-        state.stopping || state.ready.is_empty() && (state.hopeless || state.segments == MOST)
-    }
-
     pub(super) fn stop(&self) {
         self.state.lock().stopping = true;
         self.work.notify_one();
