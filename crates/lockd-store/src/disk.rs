@@ -9,6 +9,8 @@
 //! <root>/blobs/     the blobs, one file each
 //! ```
 
+mod background;
+mod base;
 mod blob_reader;
 mod blob_writer;
 mod blobs;
@@ -19,11 +21,14 @@ mod fault;
 mod journal;
 mod keeper;
 mod last_use;
+mod layers;
 mod log;
+mod memtable;
 mod owner;
 mod recovery;
 mod root;
 mod snapshot;
+mod view;
 mod witness;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ mod port;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod url;
+mod version;
 
 pub use open::{Durability, Opened, Options, open};
 pub use port::{

@@ -2,7 +2,6 @@
 
 mod blobs;
 mod engine;
-mod version;
 
 use std::sync::Arc;
 

@@ -70,15 +70,16 @@ fn fill(directory: &Path, leave: u64) -> PathBuf {
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    run_out_of_room("a_full_disk_loses_nothing", LARGE);
+    run_out_of_room("a_full_disk_loses_nothing", LARGE, 1 << 20);
 }
 
 #[test]
 fn a_journal_without_room_loses_nothing() {
-    run_out_of_room("a_journal_without_room_loses_nothing", SMALL);
+    // None at all: what is deleted again soon takes none beside the log, which is allocated ahead.
+    run_out_of_room("a_journal_without_room_loses_nothing", SMALL, 0);
 }
 
-fn run_out_of_room(test: &str, sizes: Sizes) {
+fn run_out_of_room(test: &str, sizes: Sizes, leave: u64) {
     let Some(mount) = Mount::new(test, "size=512m") else { return };
     let store = Store::At(mount.path().join("store"));
     let mut server = Launch::on(store).start();
@@ -89,7 +90,7 @@ fn run_out_of_room(test: &str, sizes: Sizes) {
             ledger.round(&client, sizes).expect("a round of work");
         }
     }
-    let filler = fill(mount.path(), 1 << 20);
+    let filler = fill(mount.path(), leave);
 
     // Work until a write fails. Space that the store had allocated before may carry it some way.
     let mut failed = None;

@@ -1,4 +1,4 @@
-//! A journal whose last write did not reach the disk completely.
+//! A log whose last write did not reach the disk completely.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ fn last_write(client: &Client) -> (String, String) {
     (key, document)
 }
 
-/// Cuts the last `missing` bytes that were written to the journal.
+/// Cuts the last `missing` bytes that were written to the log, or to the journal of a store without one.
 fn tear(store: &Store, missing: u64) -> PathBuf {
     let directory = store.path().unwrap();
     let mut journals = Vec::new();
@@ -66,7 +66,7 @@ fn tear(store: &Store, missing: u64) -> PathBuf {
     let mut file = std::fs::OpenOptions::new().read(true).write(true).open(&journal).unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
-    // A journal may be allocated ahead; its written part ends with the last byte that is not zero.
+    // It may be allocated ahead; its written part ends with the last byte that is not zero.
     let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
     assert!(written > missing, "{} holds {written} bytes", journal.display());
     if bytes.len() as u64 > written {
@@ -85,7 +85,7 @@ fn find(directory: &Path, found: &mut Vec<(PathBuf, SystemTime)>) {
         let (path, metadata) = (entry.path(), entry.metadata().unwrap());
         if metadata.is_dir() {
             find(&path, found);
-        } else if path.display().to_string().contains("journal")
+        } else if path.parent().is_some_and(|parent| parent.ends_with("log"))
             || path.extension().is_some_and(|e| e == "jnl")
         {
             found.push((path, metadata.modified().unwrap()));

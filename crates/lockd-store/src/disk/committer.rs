@@ -19,6 +19,9 @@ use crate::port::{Batch, BlobId, Progress, Snapshot, StoreError};
 /// fit into a segment of the log.
 const GROUP_BYTES: usize = 8 << 20;
 
+/// When so much is in memory only, it is written out into a table.
+const HEAVY: u64 = 16 << 20;
+
 /// How long a failed store is given to stop, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_millis(100);
@@ -131,14 +134,22 @@ impl Shared {
     }
 
     /// Publishes a state in which everything up to `through` is durable, unless the engine has failed meanwhile.
-    fn publish(&self, snapshot: DiskSnapshot, through: u64) {
+    fn publish(&self, database: &Database, through: u64) {
         let mut reported = self.reported.lock();
         if reported.failure.is_some() {
             return;
         }
-        self.published.store(Arc::new(snapshot));
+        self.published.store(Arc::new(database.snapshot()));
         reported.durable = through;
         self.tell(Progress::Durable { through });
+    }
+
+    /// Publishes the same state once more, as it is found now.
+    pub(super) fn renew(&self, database: &Database) {
+        let reported = self.reported.lock();
+        if reported.failure.is_none() {
+            self.published.store(Arc::new(database.snapshot()));
+        }
     }
 
     /// Nothing that has not been reported as durable ever will be.
@@ -175,7 +186,7 @@ impl Shared {
         }
         match pen.commit(group) {
             Ok(()) => {
-                self.publish(pen.database.snapshot(), through);
+                self.publish(&pen.database, through);
                 pen.bury(group);
             }
             Err(error) => self.fail(error),
@@ -248,7 +259,13 @@ impl Pen {
         if let Some(log) = &mut self.log {
             log.append(group)?;
         }
-        self.database.commit(group)
+        self.database.commit(group)?;
+        if let Some(log) = &self.log
+            && self.database.bytes_in_memory() > HEAVY
+        {
+            log.relieve();
+        }
+        Ok(())
     }
 
     /// Has the blobs deleted that nothing points at any more. If that cannot keep up, the orphan collection will find

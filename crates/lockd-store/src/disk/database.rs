@@ -1,4 +1,5 @@
-//! The fjall database of a disk store: how it is tuned, checked, opened, written and closed.
+//! The database of a disk store: fjall, how it is tuned, checked, opened, written and closed, and with a commit log the
+//! layers in memory over it.
 //!
 //! fjall asserts where it does not expect damage. Nothing that a disk can contain may take the process down, so what
 //! reads or writes its files runs under [`guarded`].
@@ -6,28 +7,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use fjall::{KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode};
 use hashbrown::HashSet;
 use parking_lot::RwLock;
 
+use super::last_use::LastUse;
+use super::layers::{Layers, overlapping};
 use super::root::{self, Root};
-use super::snapshot::DiskSnapshot;
-use super::{fault, journal, witness};
+use super::snapshot::{DiskSnapshot, Source};
+use super::{background, base, fault, journal, witness};
 use crate::open::Durability;
 use crate::port::{Batch, Change, StoreError};
 
 /// The one keyspace all records are in.
 const RECORDS: &str = "records";
 
-/// How much is kept in memory before it is written out as a table. Whoever commits while a table is written shares the disk
-/// with it: four times as much makes the slowest commits several times slower.
+/// How much fjall keeps in memory before it writes it out as a table, where there is no commit log. Whoever commits while a
+/// table is written shares the disk with it: four times as much makes the slowest commits several times slower.
 const MEMTABLE: u64 = 16 << 20;
+
+/// How much a replay keeps in memory.
+const REPLAYED: u64 = 32 << 20;
 const BLOCK_CACHE: u64 = 64 << 20;
 
 /// One thread flushes and compacts. With more, fjall keeps the first free for flushing, and that one spins while another
 /// compacts.
 const WORKERS: usize = 1;
+
+/// No new table is written while so many overlap, and how often that is looked at.
+const MOST_OVERLAPPING: usize = 20;
+const ROUND: Duration = Duration::from_millis(5);
 
 /// The longest key that fjall can store.
 const LONGEST_KEY: usize = u16::MAX as usize;
@@ -41,9 +52,8 @@ pub(super) struct Database {
     root: Root,
     database: fjall::Database,
     records: Records,
-    /// What fjall does with its journal before a group counts as written. Nothing if the group is in the commit log: even
-    /// what it keeps in its own buffer is safe there.
-    persist: Option<PersistMode>,
+    /// `None` if there is no commit log: then fjall has a journal and a memtable of its own.
+    layers: Option<Layers>,
 }
 
 /// Creates an empty database, complete and closed.
@@ -83,7 +93,7 @@ impl Database {
     pub(super) fn open(root: &Root, durability: Durability) -> Result<Self, StoreError> {
         let directory = root.database();
         let (database, records) = guarded("open", root.path(), || {
-            let database = builder(&directory).open()?;
+            let database = background::started_by(|| builder(&directory).open())?;
             let known = database.keyspace_exists(RECORDS);
             Ok((known.then(|| database.keyspace(RECORDS, options)).transpose()?, database))
         })
@@ -91,30 +101,64 @@ impl Database {
             Some(records) => Ok((database, records)),
             None => Err(StoreError::Corrupt(fault::damaged("open", root.path(), "its records are missing"))),
         })?;
-        let persist = match durability {
-            Durability::Fsync => None,
-            Durability::Os => Some(PersistMode::Buffer),
+        if !base::is_readable(&records) {
+            return Err(StoreError::Corrupt(fault::damaged(
+                "open",
+                root.path(),
+                "its records are elsewhere",
+            )));
+        }
+        let layers = match durability {
+            Durability::Fsync => {
+                empty_memory(root, &database, &records)?;
+                Some(Layers::over(&records))
+            }
+            Durability::Os => None,
         };
-        Ok(Self { root: root.clone(), database, records: Arc::new(RwLock::new(Some(records))), persist })
+        Ok(Self { root: root.clone(), database, records: Arc::new(RwLock::new(Some(records))), layers })
     }
 
     pub(super) fn snapshot(&self) -> DiskSnapshot {
-        DiskSnapshot::new(self.root.clone(), Arc::clone(&self.records), self.database.snapshot())
+        let source = match &self.layers {
+            Some(layers) => Source::Layers(layers.view()),
+            None => Source::Database(self.database.snapshot()),
+        };
+        DiskSnapshot::new(self.root.clone(), Arc::clone(&self.records), source)
     }
 
-    /// Writes a group of batches as one. They are visible to snapshots taken afterwards, not before.
+    fn records<T>(&self, action: impl FnOnce(&Keyspace) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.records.read().as_ref() {
+            Some(records) => action(records),
+            None => Err(StoreError::Io(format!("disk store {} is closed", self.root.path().display()))),
+        }
+    }
+
+    /// Writes a group of batches as one. They are visible to snapshots taken afterwards, not before. With a commit log they
+    /// must be in it: they are kept in memory only.
     pub(super) fn commit(&self, group: &[Batch]) -> Result<(), StoreError> {
         let changes: usize = group.iter().map(|batch| batch.changes.len()).sum();
         if changes == 0 {
             return Ok(());
         }
-        let records = self.records.read();
-        let Some(records) = records.as_ref() else {
-            return Err(StoreError::Io(format!("disk store {} is closed", self.root.path().display())));
-        };
+        match &self.layers {
+            Some(layers) => {
+                layers.commit(group);
+                Ok(())
+            }
+            None => self.records(|records| self.commit_to_journal(group, changes, records)),
+        }
+    }
+
+    /// A group that is not in a commit log.
+    fn commit_to_journal(
+        &self,
+        group: &[Batch],
+        changes: usize,
+        records: &Keyspace,
+    ) -> Result<(), StoreError> {
         guarded("write to", self.root.path(), || {
             let batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), changes);
-            let mut batch = batch.durability(self.persist);
+            let mut batch = batch.durability(Some(PersistMode::Buffer));
             // In one batch of fjall all changes have the same number, so of two changes of a key only one may be in it:
             // the last, which is the first from behind.
             let mut seen = HashSet::with_capacity(changes);
@@ -166,18 +210,41 @@ impl Database {
         Ok(())
     }
 
-    /// Has everything written out as a table.
-    #[cfg(test)]
-    pub(super) fn flush(&self) {
-        self.records.read().as_ref().unwrap().rotate_memtable_and_wait().unwrap();
-        // As the thread of fjall did before.
-        witness::synced_directory(&self.root.database());
+    /// Has everything on disk when it returns that was committed before, and in no need of the commit log. Commits go on
+    /// meanwhile.
+    pub(super) fn write_out(&self) -> Result<(), StoreError> {
+        let Some(layers) = &self.layers else { return self.persist() };
+        self.records(|records| {
+            // Reads would become slow, so the log may fill up and commits wait.
+            while overlapping(records) >= MOST_OVERLAPPING {
+                self.check_health()?;
+                std::thread::sleep(ROUND);
+            }
+            guarded("write to", self.root.path(), || layers.write_out(records))
+        })
     }
 
-    /// Has most of it on disk when it returns, and makes no commit wait.
-    pub(super) fn sync_journal(&self) -> Result<(), StoreError> {
-        self.check_health()?;
-        journal::sync(&self.root.database())
+    /// Lets go of tables that the database has replaced. Whether the newest snapshot should be replaced, too.
+    pub(super) fn refresh(&self) -> bool {
+        let refreshed =
+            self.layers.as_ref().map(|layers| self.records(|records| Ok(layers.refresh(records))));
+        matches!(refreshed, Some(Ok(true)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn keyspace(&self) -> Keyspace {
+        self.records.read().clone().unwrap()
+    }
+
+    /// How much memory the records take that are in no table yet.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        self.layers.as_ref().map_or(0, Layers::bytes)
+    }
+
+    /// Commits what a log has kept.
+    pub(super) fn replay(&self, group: &[Batch]) -> Result<(), StoreError> {
+        self.commit(group)?;
+        if self.bytes_in_memory() > REPLAYED { self.write_out() } else { Ok(()) }
     }
 
     /// Hands to the operating system what the database has in its own buffer. Fails if the database has stopped because of an
@@ -188,13 +255,31 @@ impl Database {
 
     /// Waits for running reads, stops the threads of the database and notes how it was left.
     pub(super) fn close(self) -> Result<(), StoreError> {
-        let synced = self.persist();
+        let synced = self.write_out().and_then(|()| self.persist());
         let records = self.records.write().take();
         drop(records);
         drop(self.database);
         synced?;
-        journal::end(&self.root.database())?.write(&self.root)
+        let (journal, len) = journal::end(&self.root.database())?;
+        LastUse::Closed { journal, len }.write(&self.root)
     }
+}
+
+/// Has fjall write out what it has found in its journal: that of a store that had no commit log.
+fn empty_memory(root: &Root, database: &fjall::Database, records: &Keyspace) -> Result<(), StoreError> {
+    let is_empty = || records.tree.active_memtable().is_empty() && records.tree.sealed_memtable_count() == 0;
+    if is_empty() {
+        return Ok(());
+    }
+    guarded("write to", root.path(), || {
+        records.rotate_memtable()?;
+        while !is_empty() {
+            // Fails if the thread that writes has failed.
+            database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(ROUND);
+        }
+        Ok(())
+    })
 }
 
 /// fjall creates what is missing and removes what it does not know. Neither is right for a store that existed.

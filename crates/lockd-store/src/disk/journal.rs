@@ -72,55 +72,11 @@ pub(super) fn check(directory: &Path, last_use: LastUse) -> Result<(), StoreErro
     cut(newest, found.valid).map_err(|error| fault::io("cut the torn end of", newest, &error))
 }
 
-/// Number and length of the newest journal of a closed database.
-pub(super) fn end(directory: &Path) -> Result<LastUse, StoreError> {
+/// Number and length of the newest journal of a database that is closed or does not write to it.
+pub(super) fn end(directory: &Path) -> Result<(u64, u64), StoreError> {
     match list(directory)?.pop() {
-        Some((journal, path)) => Ok(LastUse::Closed { journal, len: scan(&path, None)?.valid }),
-        None => Err(StoreError::Corrupt(fault::damaged("close", directory, "it has no journal"))),
-    }
-}
-
-/// Finds how far the journal of an open database goes, again and again.
-#[derive(Debug)]
-pub(super) struct Follower {
-    directory: PathBuf,
-    /// The newest journal when it was last asked for, and what was found in it.
-    seen: Option<(u64, Scan)>,
-}
-
-impl Follower {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_path_buf(), seen: None }
-    }
-
-    /// Number of the newest journal, and where the last batch ends that has completely been handed to the operating
-    /// system. Reads only what is new.
-    pub(super) fn position(&mut self) -> Result<(u64, u64), StoreError> {
-        let Some((number, path)) = list(&self.directory)?.pop() else {
-            return Err(StoreError::Corrupt(fault::damaged("follow", &self.directory, "it has no journal")));
-        };
-        let from = match self.seen.take() {
-            Some((seen, scan)) if seen == number => scan,
-            _ => Scan { valid: 0, last_seqno: None, tail: 0 },
-        };
-        let found = read_batches(&path, from)?.0;
-        let position = (number, found.valid);
-        self.seen = Some((number, found));
-        Ok(position)
-    }
-}
-
-/// Syncs the data of the newest journal of an open database without its knowledge.
-pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
-    let Some((_, path)) = list(directory)?.pop() else { return Ok(()) };
-    match File::open(&path).and_then(|file| file.sync_data()) {
-        Ok(()) => {
-            witness::synced(&path);
-            Ok(())
-        }
-        // Sealed, flushed and deleted meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(fault::io("sync", &path, &error)),
+        Some((journal, path)) => Ok((journal, scan(&path, None)?.valid)),
+        None => Err(StoreError::Corrupt(fault::damaged("follow", directory, "it has no journal"))),
     }
 }
 

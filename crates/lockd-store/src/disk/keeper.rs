@@ -1,5 +1,5 @@
-//! The housekeeping thread of a disk engine: deletes dead blobs, syncs what nobody waits for, and notices when the
-//! database has stopped in the background.
+//! The housekeeping thread of a disk engine: deletes dead blobs, syncs what nobody waits for, lets go of old tables, and
+//! notices when the database has stopped in the background.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -62,7 +62,10 @@ impl Keeper {
             Durability::Os => self.database.sync(),
         };
         if let Err(error) = result {
-            self.shared.fail(error);
+            return self.shared.fail(error);
+        }
+        if self.database.refresh() {
+            self.shared.renew(&self.database);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The commit log: what makes a commit durable with one write into space that was allocated before, and one data sync.
 //!
-//! fjall appends to a journal that grows, so that each sync of it has the file system commit the new size and extents as
-//! well. Here the space exists and has been written before, so that a sync is the data and nothing else. A commit is
+//! A file that grows has the file system commit its new size and extents with each sync. Here the space exists and has been
+//! written before, so that a sync is the data and nothing else. A commit is
 //!
 //! 1. one record in the log, synced;
-//! 2. the same changes in fjall, not synced;
+//! 2. the same changes in memory ([`super::layers`]);
 //! 3. a new snapshot.
 //!
-//! Nothing gets into fjall that is not durable in the log, so that fjall is never ahead of it. When a segment of the log is
-//! full, a thread in the background has fjall persist what it was given ([`checkpoint`]), and notes from where the log is
-//! still needed; then the segment can be used again. After a crash the records from there on are written into fjall once
-//! more ([`replay`]): puts and deletes are absolute, so it does not matter how many of them it had kept.
+//! Nothing gets into memory, and so into a table, that is not durable in the log: the tables are never ahead of it. When
+//! some segments of the log are full, a thread in the background has what is in memory written out ([`checkpoint`]), and
+//! notes from where the log is still needed; then the segments can be used again. After a crash the records from there on are
+//! committed once more ([`replay`]): puts and deletes are absolute, so it does not matter how many of them are in tables.
 //!
 //! The note ([`super::last_use`]) has the last word: records count only if they carry the number of the log that it names.
 //! Every start takes a new number, which is what empties the log.
@@ -35,10 +35,6 @@ use segment::Segment;
 
 use crate::port::{Batch, StoreError};
 
-/// How much is written to the log before the journal of the database is synced in the background, so that whoever has to
-/// sync it while others wait finds little left to do.
-const NUDGE: u64 = 4 << 20;
-
 /// A buffer that one large record has made larger than this is not kept.
 const BUFFER: usize = 1 << 20;
 
@@ -55,8 +51,6 @@ pub(super) struct Log {
     offset: u64,
     /// Whether the segment after this one has been asked for.
     foreseen: bool,
-    /// How much was written since the last nudge.
-    unsynced: u64,
     record: Record,
 }
 
@@ -73,7 +67,6 @@ impl Log {
             current,
             offset: 0,
             foreseen: false,
-            unsynced: 0,
             record: Record::default(),
         })
     }
@@ -109,17 +102,17 @@ impl Log {
         current.write(bytes, self.offset)?;
         self.next += 1;
         self.offset += len;
-        self.unsynced += len;
         if self.offset >= current.capacity() / 2 && !std::mem::replace(&mut self.foreseen, true) {
             self.pool.foresee();
-        }
-        if self.unsynced >= NUDGE {
-            self.unsynced = 0;
-            self.pool.nudge();
         }
         self.record.shrink(BUFFER);
         self.current = Some(current);
         Ok(())
+    }
+
+    /// Has what is in memory written out soon.
+    pub(super) fn relieve(&self) {
+        self.pool.relieve();
     }
 
     /// What the background thread works on.

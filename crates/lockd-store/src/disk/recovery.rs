@@ -37,8 +37,8 @@ pub(super) fn recover(root: &Root, durability: Durability) -> Result<Recovered, 
     }
     let database = Arc::new(Database::open(root, durability)?);
     if let Some(chain) = &chain {
-        chain.replay(|group| database.commit(group))?;
-        database.persist()?;
+        chain.replay(|group| database.replay(group))?;
+        database.write_out()?;
     }
     let log = match durability {
         Durability::Fsync => {

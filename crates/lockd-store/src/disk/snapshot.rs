@@ -8,22 +8,27 @@ use fjall::Readable;
 use super::database::Records;
 use super::fault;
 use super::root::Root;
+use super::view::{View, detach};
 use crate::key_range::{KeyRange, is_empty};
 use crate::port::{Direction, Entry, Snapshot, StoreError};
-
-/// Values up to this size are copied out of the block they were read with, so that a small value that is kept for long
-/// does not keep the whole block.
-const COPIED: usize = 1024;
 
 pub(super) struct DiskSnapshot {
     root: Root,
     records: Records,
-    snapshot: fjall::Snapshot,
+    source: Source,
+}
+
+/// Where the records are.
+pub(super) enum Source {
+    /// In the database, which has what was committed last in its own memory.
+    Database(fjall::Snapshot),
+    /// In memory and in tables of the database.
+    Layers(View),
 }
 
 impl DiskSnapshot {
-    pub(super) fn new(root: Root, records: Records, snapshot: fjall::Snapshot) -> Self {
-        Self { root, records, snapshot }
+    pub(super) fn new(root: Root, records: Records, source: Source) -> Self {
+        Self { root, records, source }
     }
 
     /// Reads while holding off [`super::database::Database::close`].
@@ -43,7 +48,10 @@ impl fmt::Debug for DiskSnapshot {
 
 impl Snapshot for DiskSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.read(|records| Ok(self.snapshot.get(records, key)?.map(detach)))
+        self.read(|records| match &self.source {
+            Source::Database(snapshot) => Ok(snapshot.get(records, key)?.map(detach)),
+            Source::Layers(view) => view.get(key),
+        })
     }
 
     fn scan(
@@ -56,7 +64,11 @@ impl Snapshot for DiskSnapshot {
             return Ok(Vec::new());
         }
         self.read(|records| {
-            let entries = self.snapshot.range::<&[u8], _>(records, range);
+            let snapshot = match &self.source {
+                Source::Database(snapshot) => snapshot,
+                Source::Layers(view) => return view.scan(range, direction, limit),
+            };
+            let entries = snapshot.range::<&[u8], _>(records, range);
             let entry = |guard: fjall::Guard| {
                 let (key, value) = guard.into_inner()?;
                 Ok((detach(key), detach(value)))
@@ -67,8 +79,4 @@ impl Snapshot for DiskSnapshot {
             }
         })
     }
-}
-
-fn detach(bytes: fjall::Slice) -> Bytes {
-    if bytes.len() <= COPIED { Bytes::copy_from_slice(&bytes) } else { Bytes::from_owner(bytes) }
 }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::blobs::MemBlobs;
-use super::version::{At, Place, Version};
 use crate::key_range::{KeyRange, is_empty};
 use crate::port::{Batch, Change, Committed, Direction, Engine, Entry, Progress, Snapshot, StoreError};
+use crate::version::{Version, newest, visible};
 
 /// How many obsolete versions one write or one dropped snapshot removes at most: the end of a long scan must not stop
 /// the writer for long. It is more than a batch adds, so the rest cannot pile up.
@@ -96,8 +96,8 @@ impl Tree {
             Change::Put { key, value } => (key, Some(value)),
             Change::Delete { key } => (key, None),
         };
-        let newest = self.newest(key, u64::MAX).cloned();
-        match newest {
+        let previous = newest(&self.versions, key, u64::MAX).cloned();
+        match previous {
             // A batch may name a key twice: the last change counts.
             Some(previous) if previous.seq() == seq => {
                 self.versions.remove(&previous);
@@ -113,17 +113,11 @@ impl Tree {
         let version = Version::new(seq, key, value);
         if value.is_some() {
             self.versions.insert(version);
-        } else if self.newest(key, u64::MAX).is_some() {
+        } else if newest(&self.versions, key, u64::MAX).is_some() {
             // Older snapshots still see a value, so its end needs a record; it goes when they do.
             self.obsolete.push_back((seq, version.clone()));
             self.versions.insert(version);
         }
-    }
-
-    fn newest(&self, key: &[u8], seq: u64) -> Option<&Version> {
-        let from = Bound::Included(At(key, seq));
-        let version = self.versions.range::<dyn Place, _>((place(&from), Bound::Unbounded)).next()?;
-        (version.key() == key).then_some(version)
     }
 
     fn prune(&mut self) {
@@ -203,7 +197,7 @@ impl Drop for MemSnapshot {
 
 impl Snapshot for MemSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let version = self.tree.read().newest(key, self.seq).cloned();
+        let version = newest(&self.tree.read().versions, key, self.seq).cloned();
         Ok(version.and_then(|version| version.value()))
     }
 
@@ -241,87 +235,9 @@ impl Snapshot for MemSnapshot {
 
 impl MemSnapshot {
     /// One step of a scan, under one read lock.
-    fn visible(
-        &self,
-        (start, end): KeyRange<'_>,
-        direction: Direction,
-        limit: usize,
-        found: &mut Vec<Version>,
-    ) {
-        let start = match start {
-            Bound::Included(key) => Bound::Included(At(key, u64::MAX)),
-            Bound::Excluded(key) => Bound::Excluded(At(key, 0)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let end = match end {
-            Bound::Included(key) => Bound::Included(At(key, 0)),
-            Bound::Excluded(key) => Bound::Excluded(At(key, u64::MAX)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let tree = self.tree.read();
-        let versions = tree.versions.range::<dyn Place, _>((place(&start), place(&end)));
-        match direction {
-            Direction::Forward => visible(versions, self.seq, limit, found),
-            Direction::Reverse => visible_reverse(versions.rev(), self.seq, limit, found),
-        }
+    fn visible(&self, range: KeyRange<'_>, direction: Direction, limit: usize, found: &mut Vec<Version>) {
+        visible(&self.tree.read().versions, range, direction, self.seq, limit, false, found);
     }
-}
-
-fn place<'a>(bound: &'a Bound<At<'a>>) -> Bound<&'a (dyn Place + 'a)> {
-    match bound {
-        Bound::Included(at) => Bound::Included(at),
-        Bound::Excluded(at) => Bound::Excluded(at),
-        Bound::Unbounded => Bound::Unbounded,
-    }
-}
-
-/// Collects the live versions a snapshot sees, from versions in order: of each key the first that is old enough.
-fn visible<'a>(
-    versions: impl Iterator<Item = &'a Version>,
-    seq: u64,
-    limit: usize,
-    found: &mut Vec<Version>,
-) {
-    let mut done: Option<&[u8]> = None;
-    for version in versions {
-        if version.seq() > seq || done == Some(version.key()) {
-            continue;
-        }
-        done = Some(version.key());
-        if !version.is_end() {
-            found.push(version.clone());
-            if found.len() == limit {
-                return;
-            }
-        }
-    }
-}
-
-/// The same from versions in reverse order: of each key the last that is old enough.
-fn visible_reverse<'a>(
-    versions: impl Iterator<Item = &'a Version>,
-    seq: u64,
-    limit: usize,
-    found: &mut Vec<Version>,
-) {
-    let mut best: Option<&Version> = None;
-    for version in versions {
-        if let Some(previous) = best
-            && previous.key() != version.key()
-        {
-            if !previous.is_end() {
-                found.push(previous.clone());
-                if found.len() == limit {
-                    return;
-                }
-            }
-            best = None;
-        }
-        if version.seq() <= seq {
-            best = Some(version);
-        }
-    }
-    found.extend(best.filter(|version| !version.is_end()).cloned());
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn a_full_device_fails_the_store_and_loses_nothing() {
 
 #[test]
 fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
-    // Room for the journal, but not for the table that the records in memory become.
+    // Room for the log, but not for all the tables that the records in memory become.
     let Some(disk) = SmallDisk::mount(130) else { return };
     let root = disk.root();
     let store = open(&root).unwrap();
@@ -121,7 +121,7 @@ fn a_failure_in_the_background_is_reported_to_an_idle_writer() {
         }
         listener.1.notify_all();
     }));
-    const LAST: u64 = 70;
+    const LAST: u64 = 200;
     for n in 1..=LAST {
         let mut batch = batch(n);
         batch.put(format!("large/{n:03}"), vec![n as u8; 1_000_000]);

@@ -1,11 +1,12 @@
-//! The background thread of the log: frees full segments once the database has on disk what is in them, and creates
-//! segments before they are needed.
+//! The background thread of the log: has written out what is in memory, frees full segments when nothing in them is needed
+//! any more, and creates segments before they are needed.
 
 use std::sync::Arc;
 
+use super::super::background;
 use super::super::committer::Shared;
 use super::super::database::Database;
-use super::super::journal::Follower;
+use super::super::journal;
 use super::super::last_use::{LastUse, Logged};
 use super::super::root::Root;
 use super::Log;
@@ -20,7 +21,6 @@ pub(in crate::disk) struct Checkpointer {
     root: Root,
     pool: Arc<Pool>,
     database: Arc<Database>,
-    journal: Follower,
     /// What the note says.
     note: Logged,
 }
@@ -32,26 +32,32 @@ impl Checkpointer {
         log: &Log,
         database: &Arc<Database>,
     ) -> Result<Self, StoreError> {
-        let mut journal = Follower::new(&root.database());
-        let (number, len) = journal.position()?;
         database.persist()?;
-        let note = Logged { id: log.id(), from: 1, segments: log.segments(), journal: number, len };
+        // The database does not write to it any more.
+        let (journal, len) = journal::end(&root.database())?;
+        let note = Logged { id: log.id(), from: 1, segments: log.segments(), journal, len };
         LastUse::Logged(note).write(root)?;
         let (root, database) = (root.clone(), Arc::clone(database));
-        Ok(Self { root, pool: log.pool(), database, journal, note })
+        Ok(Self { root, pool: log.pool(), database, note })
     }
 
     /// The life of the thread. Ends when the log is dropped.
     pub(in crate::disk) fn run(mut self, shared: &Shared) {
+        background::give_way();
         loop {
             let task = self.pool.next_task();
             if task == Task::Stop {
                 return;
             }
+            let written_out = matches!(task, Task::Checkpoint { .. } | Task::WriteOut);
             if let Err(error) = self.perform(task) {
                 self.pool.fail(error.clone());
                 shared.fail(error);
                 return;
+            }
+            if written_out {
+                // Lets go of the memtable.
+                shared.renew(&self.database);
             }
         }
     }
@@ -63,19 +69,15 @@ impl Checkpointer {
                 self.checkpoint(through)?;
                 self.pool.free(count)
             }
-            Task::SyncJournal => self.database.sync_journal(),
+            Task::WriteOut => self.database.write_out(),
             Task::Stop => Ok(()),
         }
     }
 
     /// From here on only the records after `through` are needed.
     pub(super) fn checkpoint(&mut self, through: u64) -> Result<(), StoreError> {
-        // fjall syncs while it holds the lock that every commit needs. What is on disk already it need not wait for.
-        self.database.sync_journal()?;
-        // The part of the journal that replay will not bring back, so that damage in it must be told from a torn end.
-        let (journal, len) = self.journal.position()?;
-        self.database.persist()?;
-        self.note = Logged { from: through + 1, journal, len, ..self.note };
+        self.database.write_out()?;
+        self.note = Logged { from: through + 1, ..self.note };
         LastUse::Logged(self.note).write(&self.root)
     }
 

@@ -12,6 +12,10 @@ use crate::port::StoreError;
 /// There are never more segments than this. When all are full, commits wait for the checkpoint.
 pub(super) const MOST: usize = 8;
 
+/// When so many are full there is a checkpoint. The later it comes, the more of what was put has been deleted again and need
+/// not be written out; the longer does a start have to replay.
+pub(super) const FULL: usize = 3;
+
 #[derive(Debug)]
 pub(super) struct Pool {
     directory: PathBuf,
@@ -32,8 +36,10 @@ struct State {
     /// Another segment will be needed if none is ready. Asked for once, so that a full device is not tried again and
     /// again: the segments there are will do.
     wanted: bool,
-    /// The journal should be synced.
-    nudged: bool,
+    /// The last attempt to create one has brought none.
+    hopeless: bool,
+    /// There is much in memory.
+    heavy: bool,
     failure: Option<StoreError>,
     stopping: bool,
 }
@@ -43,13 +49,13 @@ struct State {
 pub(super) enum Task {
     /// Create the segment with this number.
     Grow(usize),
-    /// Have the database persist everything through this record, then free so many of the oldest full segments.
+    /// Have everything through this record written out, then free so many of the oldest full segments.
     Checkpoint {
         through: u64,
         count: usize,
     },
-    /// Sync the journal of the database while nobody waits for it.
-    SyncJournal,
+    /// Have what is in memory written out.
+    WriteOut,
     Stop,
 }
 
@@ -61,7 +67,8 @@ impl Pool {
             ready,
             full: VecDeque::new(),
             wanted: false,
-            nudged: false,
+            hopeless: false,
+            heavy: false,
             failure: None,
             stopping: false,
         };
@@ -100,9 +107,11 @@ impl Pool {
         self.work.notify_one();
     }
 
-    pub(super) fn nudge(&self) {
-        self.state.lock().nudged = true;
-        self.work.notify_one();
+    /// Has what is in memory written out.
+    pub(super) fn relieve(&self) {
+        if !std::mem::replace(&mut self.state.lock().heavy, true) {
+            self.work.notify_one();
+        }
     }
 
     pub(super) fn stop(&self) {
@@ -136,6 +145,7 @@ impl Pool {
     pub(super) fn add(&self, segment: Segment) {
         let mut state = self.state.lock();
         state.segments += 1;
+        state.hopeless = false;
         state.ready.push(segment);
         self.ready.notify_one();
     }
@@ -166,14 +176,16 @@ impl State {
         }
         // First, because a checkpoint takes longer.
         if std::mem::take(&mut self.wanted) && self.ready.is_empty() && self.segments < MOST {
+            self.hopeless = true;
             return Some(Task::Grow(self.segments));
         }
-        // A checkpoint makes commits wait for a moment, so it is not made for one segment while there is another.
+        let none = self.ready.is_empty() && (self.hopeless || self.segments == MOST);
         if let Some((_, last)) = self.full.back()
-            && (self.full.len() > 1 || self.ready.is_empty())
+            && (self.full.len() >= FULL || self.heavy || none)
         {
+            self.heavy = false;
             return Some(Task::Checkpoint { through: *last, count: self.full.len() });
         }
-        std::mem::take(&mut self.nudged).then_some(Task::SyncJournal)
+        std::mem::take(&mut self.heavy).then_some(Task::WriteOut)
     }
 }

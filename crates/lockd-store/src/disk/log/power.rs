@@ -318,8 +318,8 @@ impl History {
             *self.truth.borrow_mut() = Truth { acknowledged: after, unfinished: None };
             match self.dice.roll(60) {
                 0..8 => pen.database.check_health().unwrap(),
-                8 => pen.database.sync_journal().unwrap(),
-                9 => pen.database.flush(),
+                8..10 => pen.database.write_out().unwrap(),
+                10 => _ = pen.database.refresh(),
                 _ => {}
             }
         }

@@ -13,6 +13,9 @@ use crate::port::StoreError;
 const CAPACITY: u64 = 16 << 20;
 const FIRST: u64 = 2 << 20;
 
+/// So much of a new segment is written at a time.
+const PIECE: u64 = 1 << 20;
+
 /// A segment that is being created is called this until it is complete.
 const CREATING: &str = "new";
 
@@ -62,9 +65,11 @@ impl Segment {
             let mut options = OpenOptions::new();
             let file =
                 options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            let zeros = vec![0; capacity.min(1 << 20) as usize];
+            let zeros = vec![0; capacity.min(PIECE) as usize];
             for offset in (0..capacity).step_by(zeros.len()) {
                 file.write_all_at(&zeros, offset)?;
+                // Commits that come meanwhile wait for this much, not for all of it.
+                file.sync_data()?;
             }
             file.sync_all()?;
             witness::synced(&temporary);

@@ -1,4 +1,4 @@
-//! One version of one record of the memory engine, packed to be small.
+//! One version of one record in memory, packed to be small, and finding what a snapshot sees in an ordered set of them.
 //!
 //! A lease is two records of some 30 to 100 bytes, and there are hundreds of thousands of them, so what counts is what a
 //! version costs beside its bytes: sequence number, key and value share one allocation, and the tree holds a 16-byte
@@ -6,9 +6,14 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::key_range::KeyRange;
+use crate::port::Direction;
 
 /// Values up to this size are copied into the version; a larger one keeps the caller's buffer. The copy also cuts small
 /// values loose from whatever large buffer they were parsed from.
@@ -22,7 +27,7 @@ const END: u64 = 1 << 63;
 
 /// A key's value (or its absence) from one sequence number on.
 #[derive(Clone, Debug)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// Head, key, value.
     Packed(Arc<[u8]>),
     /// What does not fit into the packed form or is not worth copying.
@@ -33,7 +38,7 @@ pub(super) enum Version {
 const _: () = assert!(size_of::<Version>() == 16);
 
 #[derive(Debug)]
-pub(super) struct Large {
+pub(crate) struct Large {
     seq: u64,
     key: Bytes,
     value: Option<Bytes>,
@@ -50,7 +55,7 @@ impl AsRef<[u8]> for Packed {
 
 impl Version {
     /// `None` as value says that the key is absent from `seq` on.
-    pub(super) fn new(seq: u64, key: &Bytes, value: Option<&Bytes>) -> Self {
+    pub(crate) fn new(seq: u64, key: &Bytes, value: Option<&Bytes>) -> Self {
         let len = value.map_or(0, Bytes::len);
         if len > INLINE_VALUE || key.len() > LONGEST_KEY || seq >> SEQ_BITS != 0 {
             return Self::Large(Arc::new(Large { seq, key: key.clone(), value: value.cloned() }));
@@ -64,14 +69,14 @@ impl Version {
         Self::Packed(packed.into())
     }
 
-    pub(super) fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         match self {
             Self::Packed(packed) => head(packed) & ((1 << SEQ_BITS) - 1),
             Self::Large(large) => large.seq,
         }
     }
 
-    pub(super) fn key(&self) -> &[u8] {
+    pub(crate) fn key(&self) -> &[u8] {
         match self {
             Self::Packed(packed) => &packed[HEAD..key_end(packed)],
             Self::Large(large) => &large.key,
@@ -79,7 +84,7 @@ impl Version {
     }
 
     /// Whether the key is absent from here on.
-    pub(super) fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         match self {
             Self::Packed(packed) => head(packed) & END != 0,
             Self::Large(large) => large.value.is_none(),
@@ -87,7 +92,7 @@ impl Version {
     }
 
     /// The value, sharing this version's memory.
-    pub(super) fn value(&self) -> Option<Bytes> {
+    pub(crate) fn value(&self) -> Option<Bytes> {
         match self {
             Self::Packed(packed) if head(packed) & END == 0 => {
                 let start = key_end(packed);
@@ -98,8 +103,15 @@ impl Version {
         }
     }
 
+    pub(crate) fn value_len(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.len() - key_end(packed),
+            Self::Large(large) => large.value.as_ref().map_or(0, Bytes::len),
+        }
+    }
+
     /// Key and value, sharing this version's memory.
-    pub(super) fn entry(&self) -> Option<(Bytes, Bytes)> {
+    pub(crate) fn entry(&self) -> Option<(Bytes, Bytes)> {
         match self {
             Self::Packed(packed) if head(packed) & END == 0 => {
                 let end = key_end(packed);
@@ -122,7 +134,7 @@ fn key_end(packed: &[u8]) -> usize {
 
 /// A place in the order of versions: by key, and within a key newest first. Implemented by versions and by the bounds of
 /// a search, so that searching needs no allocation.
-pub(super) trait Place {
+pub(crate) trait Place {
     fn place(&self) -> (&[u8], u64);
 }
 
@@ -134,7 +146,7 @@ impl Place for Version {
 
 /// Where a search begins or ends.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a>(pub(super) &'a [u8], pub(super) u64);
+pub(crate) struct At<'a>(pub(crate) &'a [u8], pub(crate) u64);
 
 impl Place for At<'_> {
     fn place(&self) -> (&[u8], u64) {
@@ -189,6 +201,100 @@ impl PartialEq for Version {
 }
 
 impl Eq for Version {}
+
+fn place<'a>(bound: &'a Bound<At<'a>>) -> Bound<&'a (dyn Place + 'a)> {
+    match bound {
+        Bound::Included(at) => Bound::Included(at),
+        Bound::Excluded(at) => Bound::Excluded(at),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+/// The version of a key that a snapshot sees.
+pub(crate) fn newest<'a>(versions: &'a BTreeSet<Version>, key: &[u8], seq: u64) -> Option<&'a Version> {
+    let from = Bound::Included(At(key, seq));
+    let version = versions.range::<dyn Place, _>((place(&from), Bound::Unbounded)).next()?;
+    (version.key() == key).then_some(version)
+}
+
+/// Collects the versions that a snapshot sees of a range that is not empty, at most `limit` of them, with or without those
+/// that are ends.
+pub(crate) fn visible(
+    versions: &BTreeSet<Version>,
+    (start, end): KeyRange<'_>,
+    direction: Direction,
+    seq: u64,
+    limit: usize,
+    ends: bool,
+    found: &mut Vec<Version>,
+) {
+    let start = match start {
+        Bound::Included(key) => Bound::Included(At(key, u64::MAX)),
+        Bound::Excluded(key) => Bound::Excluded(At(key, 0)),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    let end = match end {
+        Bound::Included(key) => Bound::Included(At(key, 0)),
+        Bound::Excluded(key) => Bound::Excluded(At(key, u64::MAX)),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    let versions = versions.range::<dyn Place, _>((place(&start), place(&end)));
+    match direction {
+        Direction::Forward => forward(versions, seq, limit, ends, found),
+        Direction::Reverse => reverse(versions.rev(), seq, limit, ends, found),
+    }
+}
+
+/// From versions in order: of each key the first that is old enough.
+fn forward<'a>(
+    versions: impl Iterator<Item = &'a Version>,
+    seq: u64,
+    limit: usize,
+    ends: bool,
+    found: &mut Vec<Version>,
+) {
+    let mut done: Option<&[u8]> = None;
+    for version in versions {
+        if version.seq() > seq || done == Some(version.key()) {
+            continue;
+        }
+        done = Some(version.key());
+        if ends || !version.is_end() {
+            found.push(version.clone());
+            if found.len() == limit {
+                return;
+            }
+        }
+    }
+}
+
+/// From versions in reverse order: of each key the last that is old enough.
+fn reverse<'a>(
+    versions: impl Iterator<Item = &'a Version>,
+    seq: u64,
+    limit: usize,
+    ends: bool,
+    found: &mut Vec<Version>,
+) {
+    let mut best: Option<&Version> = None;
+    for version in versions {
+        if let Some(previous) = best
+            && previous.key() != version.key()
+        {
+            if ends || !previous.is_end() {
+                found.push(previous.clone());
+                if found.len() == limit {
+                    return;
+                }
+            }
+            best = None;
+        }
+        if version.seq() <= seq {
+            best = Some(version);
+        }
+    }
+    found.extend(best.filter(|version| ends || !version.is_end()).cloned());
+}
 
 #[cfg(test)]
 mod tests {
