@@ -7,6 +7,10 @@ import { authRequest } from "./protocol.js";
 
 export const DEFAULT_HOST = "127.0.0.1";
 export const DEFAULT_PORT = 6388;
+/** Longer ones fire at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** How long a silent connection may be before the system asks whether its other end still exists. */
+const KEEP_ALIVE_MS = 15_000;
 
 export interface Endpoint {
   host: string;
@@ -40,6 +44,7 @@ function establish(to: Endpoint, started?: (socket: net.Socket) => void): Promis
     // Without a listener an error that comes after the last request would end the process.
     socket.on("error", () => {});
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
 
     let deadline: NodeJS.Timeout | undefined;
     const settle = (): void => {
@@ -65,7 +70,7 @@ function establish(to: Endpoint, started?: (socket: net.Socket) => void): Promis
     if (connectTimeoutMs > 0) {
       deadline = setTimeout(
         () => fail(new LockError(`connect timed out after ${connectTimeoutMs}ms to ${host}:${port}`)),
-        connectTimeoutMs,
+        Math.min(LONGEST_TIMER_MS, connectTimeoutMs),
       );
     }
     started?.(socket);

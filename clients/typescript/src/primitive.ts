@@ -1,7 +1,7 @@
 // What locks and semaphores share: the life of an acquisition, from connecting to releasing or losing it.
 import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
-import { connect, DEFAULT_HOST, DEFAULT_PORT } from "./connection.js";
+import { connect, DEFAULT_HOST, DEFAULT_PORT, LONGEST_TIMER_MS } from "./connection.js";
 import { AcquireTimeoutError, LockError } from "./errors.js";
 import { linesOf } from "./line_stream.js";
 import { checkAcquireTimeout, checkLease, checkText, type Enqueued, type Grant } from "./protocol.js";
@@ -13,7 +13,6 @@ const LEAST_RENEW_INTERVAL_MS = 100;
 const LONGEST_RENEW_INTERVAL_MS = 20_000;
 const RELEASE_PATIENCE_MS = 5_000;
 /** Longer timers fire at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface PrimitiveOptions {
   key: string;
@@ -282,6 +281,8 @@ export abstract class Primitive {
   }
 
   #hold(session: Session, grant: Grant): void {
+    // The session may have ended between the reply and the moment in which whoever awaited it goes on.
+    session.throwIfOver();
     const socket = socketOf(session);
     this.token = grant.token;
     this.lease = grant.lease;

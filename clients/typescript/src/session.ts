@@ -17,6 +17,7 @@ export class Session {
   deadline = Infinity;
   readonly #ended: Promise<never>;
   #reject: (reason: unknown) => void = () => {};
+  #reason: unknown;
 
   constructor() {
     this.#ended = new Promise<never>((_, reject) => {
@@ -40,6 +41,12 @@ export class Session {
     return this.over ? this.#ended : result;
   }
 
+  throwIfOver(): void {
+    if (this.over) {
+      throw this.#reason;
+    }
+  }
+
   stopRenewing(): void {
     clearTimeout(this.renewTimer);
     clearTimeout(this.deadlineTimer);
@@ -51,6 +58,7 @@ export class Session {
       return;
     }
     this.over = true;
+    this.#reason = reason;
     this.stopRenewing();
     this.#reject(reason);
     this.socket?.destroy();

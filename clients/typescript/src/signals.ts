@@ -1,7 +1,7 @@
 // Publish and subscribe on one connection: commands with replies, and signals that come in between.
 import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
-import { connect, DEFAULT_HOST, DEFAULT_PORT } from "./connection.js";
+import { connect, DEFAULT_HOST, DEFAULT_PORT, LONGEST_TIMER_MS } from "./connection.js";
 import { LockError } from "./errors.js";
 import { linesOf, send, type LineStream } from "./line_stream.js";
 import { listenRequest, readDeliveries, readOk, signalRequest } from "./protocol.js";
@@ -56,7 +56,8 @@ export class SignalConnection {
     );
     this.#lines.whenEnded((error) => this.#finish(error));
     if (heartbeatIntervalMs > 0 && !this.#closed) {
-      this.#heartbeat = setInterval(() => this.#ping(), heartbeatIntervalMs).unref();
+      const interval = Math.min(LONGEST_TIMER_MS, heartbeatIntervalMs);
+      this.#heartbeat = setInterval(() => this.#ping(), interval).unref();
     }
   }
 
@@ -102,7 +103,14 @@ export class SignalConnection {
     if (!this.#closed) {
       this.#subscribers.add(subscriber);
     }
-    return this.#signalsOf(subscriber);
+    const signals = this.#signalsOf(subscriber);
+    // A generator that was never asked for anything does not get to its end when it is ended.
+    const leave = signals.return.bind(signals);
+    signals.return = (value) => {
+      this.#subscribers.delete(subscriber);
+      return leave(value);
+    };
+    return signals;
   }
 
   close(): void {

@@ -81,3 +81,29 @@ test("dflockd_clients_65_heartbeat", async () => {
   beating.close();
   await server.stop();
 });
+
+test("an iterator that was never asked for a signal keeps none once it has ended", async () => {
+  const server = await MockServer.start(answers("ok\n"));
+  const connection = await SignalConnection.connect({ port: server.port });
+  const iterator = connection[Symbol.asyncIterator]();
+  assert.deepEqual(await iterator.return?.(), { done: true, value: undefined });
+  const other = connection[Symbol.asyncIterator]();
+  const first = other.next();
+  server.connections[0]?.write("sig a b\n");
+  assert.deepEqual(await first, { done: false, value: { channel: "a", payload: "b" } });
+  assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+  connection.close();
+  await server.stop();
+});
+
+test("intervals beyond what a timer can hold are as good as for ever", async () => {
+  const server = await MockServer.start(answers("ok\n", "ok\n"));
+  const options = { port: server.port, connectTimeoutMs: 2 ** 40, heartbeatIntervalMs: Infinity };
+  const connection = await SignalConnection.connect(options);
+  await connection.listen("a");
+  await new Promise((resolve) => setImmediate(resolve));
+  await connection.listen("b");
+  assert.deepEqual(server.requests, ["listen\na\n\n", "listen\nb\n\n"]);
+  connection.close();
+  await server.stop();
+});

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -17,6 +18,9 @@ use crate::stats::Stats;
 use crate::tls::{Tls, parse_name};
 
 pub const DEFAULT_SERVER: &str = "127.0.0.1:6388";
+
+/// How long a silent connection may be before the system asks whether its other end still exists.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Sharding = Arc<dyn Fn(&str, usize) -> usize + Send + Sync>;
 
@@ -194,6 +198,8 @@ impl Client {
         let failed = |source: io::Error| Error::Connect { address: server.to_string(), source };
         let socket = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
+        let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+        SockRef::from(&socket).set_tcp_keepalive(&keep_alive).map_err(failed)?;
         let Some(tls) = &self.inner.tls else { return Ok(Box::new(socket)) };
         let name = match &tls.name {
             Some(name) => name.clone(),

@@ -66,7 +66,8 @@ impl Guard {
         let (state, seen) = watch::channel(State { lease, loss: None });
         let (leave, left) = oneshot::channel();
         let (key, token) = (holding.key.clone(), holding.token.clone());
-        tokio::spawn(holding.keep(lease, state, left));
+        // The lease runs already, however long the task takes to begin.
+        tokio::spawn(holding.keep(Instant::now(), lease, state, left));
         Guard { key, token, state: seen, leave }
     }
 
@@ -143,11 +144,11 @@ enum Turn {
 impl Holding {
     async fn keep(
         mut self,
+        mut since: Instant,
         mut lease: Duration,
         state: watch::Sender<State>,
         mut left: oneshot::Receiver<Answer>,
     ) {
-        let mut since = Instant::now();
         let loss = loop {
             let deadline = since + lease.min(FOREVER);
             match self.quiet(since + self.interval(lease), &mut left).await {
@@ -165,11 +166,18 @@ impl Holding {
                         return self.leave(answer).await;
                     }
                 }
-                // Whoever is leaving gets the slot freed by the end of the connection.
-                (_, Some(answer)) => return finish(answer, Err(self.lost(Loss::Disconnected))),
-                (Some(Err(Error::Refused { .. })), None) => break Loss::Refused,
-                (Some(Err(_)), None) => break Loss::Disconnected,
-                (None, None) => break Loss::Expired,
+                (failed, leaving) => {
+                    let loss = match failed {
+                        Some(Err(Error::Refused { .. })) => Loss::Refused,
+                        None if leaving.is_none() => Loss::Expired,
+                        _ => Loss::Disconnected,
+                    };
+                    match leaving {
+                        // The slot is freed by the end of the connection.
+                        Some(answer) => return finish(answer, Err(self.lost(loss))),
+                        None => break loss,
+                    }
+                }
             }
         };
         drop(self.connection);
