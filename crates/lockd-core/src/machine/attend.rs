@@ -157,6 +157,7 @@ impl Core {
                 }
                 self.expire(state_key, turn);
                 self.hand_over_freed(turn);
+                self.relist_changed(turn);
                 let until = self.lanes.ready(state_key).and_then(|lane| match &lane.record.lease {
                     Lease::Held(grant) => Some(grant.expires_at),
                     Lease::Free => None,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use lockd_wire::{KeyId, LeaseId, QueueId, TxnId};
 use smallvec::SmallVec;
 
+use super::distinct::Distinct;
 use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
 use crate::decide::{self, Purpose};
@@ -41,15 +42,13 @@ pub(super) enum Task {
 /// What a job needs in memory.
 #[derive(Debug, Default)]
 struct Wanted {
-    keys: SmallVec<[KeyId; 2]>,
+    keys: Distinct<KeyId>,
     decision: Option<TxnId>,
 }
 
 impl Wanted {
     fn add(&mut self, key: KeyId) {
-        if !self.keys.contains(&key) {
-            self.keys.push(key);
-        }
+        self.keys.add(key);
     }
 }
 
@@ -90,8 +89,7 @@ impl Core {
                 }
             }
         }
-        self.hand_over_freed(&mut turn);
-        self.attend_touched(&mut turn);
+        self.settle(&mut turn);
         let next = std::mem::take(&mut turn.next);
         self.finish(turn, out);
         for key in job.pins {
@@ -119,7 +117,7 @@ impl Core {
             }
             return false;
         };
-        for other in &wanted.keys {
+        for other in wanted.keys.iter() {
             if *other != missing && self.lanes.ready(other).is_none() && self.lanes.expect(other) {
                 out.push(Output::Load(other.clone()));
             }

@@ -9,6 +9,7 @@
 
 mod attend;
 mod consume;
+mod distinct;
 mod job;
 mod line;
 mod transact;
