@@ -184,7 +184,11 @@ impl Core {
                 Op::Nack(op) => self.want_delivery(&op.handle, true, &mut wanted),
                 Op::Extend(op) => self.want_delivery(&op.handle, false, &mut wanted),
                 Op::DecideTxn(op) => {
-                    if op.ask != TxnAsk::Prepare {
+                    if op.ask == TxnAsk::Prepare {
+                        if self.is_overdue(op.txn) {
+                            self.want_participants(op.txn, &mut wanted);
+                        }
+                    } else {
                         wanted.decision = Some(op.txn);
                         let known = self.participants(op.txn);
                         for key in known.iter().chain(&op.participants) {

@@ -177,7 +177,7 @@ impl Core {
     }
 
     pub fn restore_txn(&mut self, txn: TxnId, record: Pending) {
-        self.txns.set_pending(txn, Some(record));
+        self.txns.set_pending(txn, Some(record), 0);
     }
 
     pub fn restore_namespace(&mut self, namespace: Namespace, record: NamespaceRecord) {

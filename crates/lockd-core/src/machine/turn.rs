@@ -75,6 +75,12 @@ impl Turn {
         self.unlisted.push(key.clone());
     }
 
+    /// What this very turn has decided.
+    pub(super) fn decided(&self, txn: TxnId) -> Option<&Decided> {
+        let mut decided = self.decided_txns.iter().rev();
+        decided.find(|(known, _)| *known == txn).and_then(|(_, decided)| decided.as_ref())
+    }
+
     pub(super) fn free(&mut self, key: &KeyId) {
         self.freed.push(key.clone());
     }
@@ -412,7 +418,7 @@ impl Core {
                 Some(pending) => batch.put(Pending::storage_key(txn), pending.encode()),
                 None => batch.delete(Pending::storage_key(txn)),
             }
-            self.txns.set_pending(txn, pending);
+            self.txns.set_pending(txn, pending, seq);
         }
         for (txn, decided) in turn.decided_txns {
             match &decided {
