@@ -3,7 +3,7 @@
 use lockd_wire::{KeyId, QueueId};
 use smallvec::smallvec;
 
-use super::job::{Job, Task};
+use super::job::{Job, TRY_AGAIN_MS, Task};
 use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
 use crate::decide;
@@ -88,7 +88,10 @@ impl Core {
         if self.queues.known(id).is_none_or(|queue| !queue.is_wanted()) {
             return self.queues.set_alarm(id, None);
         }
-        self.queues.set_alarm(id, [due, change].into_iter().flatten().min());
+        let again = self.queues.known(id).and_then(|queue| queue.passed_over_until);
+        // While a page is on its way, its arrival will do.
+        let again = again.filter(|&at| at > self.now);
+        self.queues.set_alarm(id, [due, change, again].into_iter().flatten().min());
     }
 
     fn serve_line(&mut self, id: &QueueId, turn: &mut Turn) -> Served {
@@ -101,6 +104,10 @@ impl Core {
             let Some(queue) = self.queues.known(id) else { return Served::All(None) };
             if queue.fetching {
                 return Served::Interrupted;
+            }
+            if queue.passed_over_until.is_some_and(|until| until <= now) && !queue.window.is_asking() {
+                queue.passed_over_until = None;
+                queue.window.start_again();
             }
             let Some((&consumer_id, consumer)) = queue.next_consumer(passed_by) else {
                 if passed_by.is_some() {
@@ -243,7 +250,7 @@ impl Core {
         let holding: Vec<RequestId> = queue
             .consumers
             .iter()
-            .take_while(|(_, consumer)| !consumer.collected.is_empty())
+            .filter(|(_, consumer)| !consumer.collected.is_empty())
             .map(|(&id, _)| id)
             .collect();
         let hasty = std::mem::take(&mut queue.hasty);
@@ -399,12 +406,14 @@ impl Core {
         }
     }
 
-    /// A record cannot be read: the queue goes on without it.
+    /// A record cannot be read: the queue goes on without it, and tries again later.
     pub(super) fn unreadable(&mut self, key: &KeyId) {
+        let later = self.now.after_full(TRY_AGAIN_MS);
         if let Some((queue, message)) = key.as_message().or_else(|| key.as_queue_state())
             && let Some(known) = self.queues.known(&queue)
         {
             known.window.skip(message);
+            known.passed_over_until.get_or_insert(later);
         }
     }
 

@@ -12,6 +12,9 @@ use crate::op::{Handle, Op, Reason, TxnAsk};
 use crate::records::key::{KeyRecord, Lease, Staged};
 use crate::records::txn::Decided;
 
+/// How long something that needs an unreadable record is left alone, in milliseconds.
+pub(super) const TRY_AGAIN_MS: u64 = 5000;
+
 /// Something to do as soon as its records are in memory.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -74,6 +77,7 @@ impl Core {
         if !self.gather(&mut job, out) {
             return;
         }
+        let (sweeps, written) = (matches!(job.task, Task::Expire(_) | Task::ExpireTxn(_)), self.written);
         let mut turn = Turn::knowing(job.decision);
         match job.task {
             Task::Expire(key) => self.expire(&key, &mut turn),
@@ -92,6 +96,9 @@ impl Core {
         self.settle(&mut turn);
         let next = std::mem::take(&mut turn.next);
         self.finish(turn, out);
+        if sweeps && self.written > written {
+            self.sweeps.push_back(self.written);
+        }
         for key in job.pins {
             self.pin(&key, -1);
         }
@@ -303,6 +310,13 @@ impl Core {
                 let jobs = self.lanes.lost(key);
                 self.unreadable(key);
                 for mut job in jobs {
+                    // The message itself is well, but what it takes to deliver it is not.
+                    if let Task::Attend(_, keys) = &job.task
+                        && !keys.contains(key)
+                        && let Some(message) = keys.first()
+                    {
+                        self.unreadable(message);
+                    }
                     self.unpark(&job);
                     self.unpin(&mut job);
                     self.refuse(job, Reason::Damaged, out);
@@ -343,6 +357,13 @@ impl Core {
             Task::Attend(queue, _) if !self.failed => {
                 self.queues.get(&queue).fetching = false;
                 self.run(Job::new(Task::Attend(queue, SmallVec::new())), out);
+            }
+            // What is over stays over; the record may be readable later.
+            Task::Expire(key) if !self.failed => {
+                self.book.look_again(&key, self.now.after_full(TRY_AGAIN_MS));
+            }
+            Task::ExpireTxn(txn) if !self.failed => {
+                self.txns.look_again(txn, self.now.after_full(TRY_AGAIN_MS));
             }
             _ => {}
         }
