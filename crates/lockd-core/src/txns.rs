@@ -66,6 +66,13 @@ impl Txns {
         self.expiry.insert((at, txn));
     }
 
+    /// Has a pending transaction looked at at the time that was given for it.
+    pub(crate) fn look_again_at_its_time(&mut self, txn: TxnId) {
+        if let Some(at) = self.pending(txn).map(|pending| pending.expires_at) {
+            self.look_again(txn, at);
+        }
+    }
+
     pub(crate) fn next_expiry(&self) -> Option<Moment> {
         self.expiry.first().map(|&(at, _)| at)
     }

@@ -1,7 +1,7 @@
 //! Those who wait for a queue: consumers in line for its next message, observers for another head.
 
 use lockd_wire::{KeyId, QueueId};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::job::{Job, TRY_AGAIN_MS, Task};
 use super::turn::Turn;
@@ -99,6 +99,8 @@ impl Core {
         // Consumers and messages that have to wait for a workflow state that somebody else has leased.
         let (mut passed_by, mut passed, mut state_due): (Option<RequestId>, Option<Place>, Option<Moment>) =
             (None, None, None);
+        // Their records: they must stay while those behind them are read, or whoever comes back here would read them again.
+        let mut seen: SmallVec<[KeyId; 4]> = smallvec![];
         loop {
             let durable = self.answers.durable();
             let Some(queue) = self.queues.known(id) else { return Served::All(None) };
@@ -145,7 +147,8 @@ impl Core {
             let state_key = stateful.then(|| KeyId::of_queue_state(id, next.place.message));
             let here = |core: &mut Core, key: &KeyId| core.lanes.ready(key).is_some();
             if !here(self, &key) || state_key.as_ref().is_some_and(|key| !here(self, key)) {
-                self.fetch(id, key, state_key, turn);
+                seen.extend(std::iter::once(key).chain(state_key));
+                self.fetch(id, seen, turn);
                 return Served::Interrupted;
             }
             let agrees = self
@@ -159,7 +162,8 @@ impl Core {
             }
             if let Some(state_key) = &state_key {
                 if !self.may_expire(state_key) {
-                    self.fetch(id, key, Some(state_key.clone()), turn);
+                    seen.extend([key, state_key.clone()]);
+                    self.fetch(id, seen, turn);
                     return Served::Interrupted;
                 }
                 self.expire(state_key, turn);
@@ -171,6 +175,7 @@ impl Core {
                 });
                 if let Some(until) = until {
                     passed = Some(next.place);
+                    seen.extend([key, state_key.clone()]);
                     state_due = Some(state_due.map_or(until, |due| due.min(until)));
                     continue;
                 }
@@ -191,7 +196,7 @@ impl Core {
     }
 
     /// Asks for the records of the next message, and of some that come after it.
-    fn fetch(&mut self, id: &QueueId, key: KeyId, state_key: Option<KeyId>, turn: &mut Turn) {
+    fn fetch(&mut self, id: &QueueId, mut keys: SmallVec<[KeyId; 4]>, turn: &mut Turn) {
         let now = self.now;
         let queue = self.queues.get(id);
         queue.fetching = true;
@@ -202,8 +207,6 @@ impl Core {
             .map(|consumer| consumer.op.ids.len() - consumer.collected.len().min(consumer.op.ids.len()))
             .sum();
         let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, FETCH_AHEAD)).collect();
-        let mut keys = smallvec![key];
-        keys.extend(state_key);
         for place in ahead {
             let key = KeyId::of_message(id, place.message);
             if !keys.contains(&key) {

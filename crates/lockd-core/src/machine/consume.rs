@@ -1,6 +1,6 @@
 //! Messages: enqueueing them, and what consumers make of those they have got.
 
-use lockd_wire::{KeyId, TxnId, Uid};
+use lockd_wire::{KeyId, Uid};
 
 use super::Core;
 use super::turn::Turn;
@@ -232,28 +232,24 @@ impl Core {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else { return };
         let stateful = lane.record.message.as_ref().is_some_and(|message| message.stateful);
-        let txn = match &lane.record.lease {
-            Lease::Held(grant) => Some(grant.txn),
-            Lease::Free => None,
-        };
         decide::erase(&mut lane.record, now, &mut turn.effects);
         turn.change(key);
         turn.free(key);
         if stateful && let Some((queue, id)) = key.as_message() {
-            self.erase_state(&KeyId::of_queue_state(&queue, id), txn, turn);
+            self.erase_state(&KeyId::of_queue_state(&queue, id), turn);
         }
     }
 
-    /// Removes a workflow state along with the delivery of this transaction. If somebody else has leased it, that lease, what is
-    /// staged under it and the counter of its tokens stay; only what the deliveries have left there goes.
-    pub(super) fn erase_state(&mut self, key: &KeyId, txn: Option<TxnId>, turn: &mut Turn) {
+    /// Removes a workflow state along with its message. If somebody has leased its key for itself and not with a delivery, that
+    /// lease, what is staged under it and the counter of its tokens stay; only what the deliveries have left there goes.
+    pub(super) fn erase_state(&mut self, key: &KeyId, turn: &mut Turn) {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else {
             debug_assert!(false, "{key} is to be removed but was not loaded");
             return;
         };
         let strangers = match &lane.record.lease {
-            Lease::Held(grant) => !grant.delivery || Some(grant.txn) != txn,
+            Lease::Held(grant) => !grant.delivery,
             Lease::Free => false,
         };
         if strangers {

@@ -39,7 +39,7 @@ pub(super) enum Task {
     /// A delivery could not be given to its consumer.
     GiveBack(KeyId, LeaseId),
     /// Something may be there for those who wait for a queue; these records are needed to see.
-    Attend(QueueId, SmallVec<[KeyId; 2]>),
+    Attend(QueueId, SmallVec<[KeyId; 4]>),
 }
 
 /// What a job needs in memory.
@@ -310,12 +310,12 @@ impl Core {
                 let jobs = self.lanes.lost(key);
                 self.unreadable(key);
                 for mut job in jobs {
-                    // The message itself is well, but what it takes to deliver it is not.
+                    // The message itself is well, but its state's lease cannot be ended: that is the last one asked for.
                     if let Task::Attend(_, keys) = &job.task
                         && !keys.contains(key)
-                        && let Some(message) = keys.first()
+                        && let Some(state) = keys.iter().rev().find(|key| key.as_queue_state().is_some())
                     {
-                        self.unreadable(message);
+                        self.unreadable(state);
                     }
                     self.unpark(&job);
                     self.unpin(&mut job);

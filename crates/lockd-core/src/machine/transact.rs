@@ -222,7 +222,7 @@ impl Core {
             Part::End => return Ok(self.end_lease(key, commit, turn)),
             Part::EraseMessage => self.erase_message(key, turn),
             Part::RollBackMessage => self.roll_back_message(key, turn),
-            Part::EraseState => self.erase_state(key, Some(txn), turn),
+            Part::EraseState => self.erase_state(key, turn),
         }
         Ok(if commit { Outcome::Committed } else { Outcome::RolledBack })
     }

@@ -405,6 +405,13 @@ impl Core {
             }
             if lease != listed {
                 self.book.set(&key, lease);
+                // A prepared transaction that was put off until the end of this lease may be over earlier now.
+                let put_off = listed.filter(|old| {
+                    lease.is_none_or(|new| new.txn != old.txn || new.expires_at < old.expires_at)
+                });
+                if let Some(old) = put_off {
+                    self.txns.look_again_at_its_time(old.txn);
+                }
             }
         }
         for (key, before) in relisted.into_iter().zip(listed_before) {

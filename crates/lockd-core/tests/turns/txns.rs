@@ -137,3 +137,15 @@ fn a_refusal_rests_on_what_it_has_seen() {
         matches!(bench.take(asked), Some(Reply::Refused(refusal)) if refusal.reason == Reason::MessageLeaseMismatch)
     );
 }
+
+#[test]
+fn a_lease_that_is_shortened_does_not_keep_a_prepared_transaction() {
+    let (mut bench, a) = (Bench::new(), key("a"));
+    let granted = bench.acquire(&a, Some(txn(1)), 3000);
+    let until = bench.now + 1000;
+    prepare_until(&mut bench, txn(1), std::slice::from_ref(&a), until);
+    bench.pass(5000);
+    assert!(matches!(bench.keep_alive(&granted, 10), Reply::Renewed(_)));
+    bench.pass(20_000);
+    assert_eq!(bench.core.footprint().pending_txns, 0);
+}
