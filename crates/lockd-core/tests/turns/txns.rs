@@ -84,7 +84,7 @@ fn an_expired_transaction_is_rolled_back_also_if_another_is_in_the_same_turn() {
     let granted = bench.acquire(&k, Some(txn(1)), 1);
     bench.stage(&granted);
     let until = bench.now + 1000;
-    prepare_until(&mut bench, txn(1), &[k.clone()], until);
+    prepare_until(&mut bench, txn(1), std::slice::from_ref(&k), until);
     prepare_until(&mut bench, txn(2), &[key("named")], until);
     bench.now += 1500;
     assert_eq!(bench.decide(txn(2), COMMIT, &[k]), Ok(TxnState::Decided(Verdict::Rollback)));
