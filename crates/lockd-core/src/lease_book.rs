@@ -42,8 +42,8 @@ type Slot = u32;
 struct Page {
     key: KeyId,
     held: HeldLease,
-    /// Listed in `by_expiry`; not any more once it was handed out as due.
-    listed: bool,
+    /// Where it is listed in `by_expiry`; not any more once it was handed out as due.
+    listed: Option<Moment>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +51,8 @@ pub(crate) struct LeaseBook {
     pages: Vec<Option<Page>>,
     vacant: Vec<Slot>,
     by_key: HashTable<Slot>,
-    by_txn: HashTable<Slot>,
+    /// A tree, because many leases may carry the same id.
+    by_txn: BTreeSet<(TxnId, Slot)>,
     by_expiry: BTreeSet<(Moment, Slot)>,
     /// Keys and transaction ids are chosen by clients, who must not be able to make them collide. Nothing depends on its order.
     hasher: RandomState,
@@ -94,8 +95,8 @@ impl LeaseBook {
     }
 
     fn insert(&mut self, key: KeyId, held: HeldLease) {
-        let (key_hash, txn_hash) = (self.hash(&key), self.hash(held.txn));
-        let page = Some(Page { key, held, listed: true });
+        let key_hash = self.hash(&key);
+        let page = Some(Page { key, held, listed: Some(held.expires_at) });
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 self.pages[slot as usize] = page;
@@ -107,27 +108,23 @@ impl LeaseBook {
             }
         };
         let (pages, hasher) = (&self.pages, &self.hasher);
-        let rehash = |slot: Slot, hash: fn(&RandomState, &Page) -> u64| {
-            pages[slot as usize].as_ref().map_or(0, |page| hash(hasher, page))
-        };
-        self.by_key
-            .insert_unique(key_hash, slot, |&slot| rehash(slot, |hasher, page| hasher.hash_one(&page.key)));
-        self.by_txn.insert_unique(txn_hash, slot, |&slot| {
-            rehash(slot, |hasher, page| hasher.hash_one(page.held.txn))
-        });
+        let rehash =
+            |&slot: &Slot| pages[slot as usize].as_ref().map_or(0, |page| hasher.hash_one(&page.key));
+        self.by_key.insert_unique(key_hash, slot, rehash);
+        self.by_txn.insert((held.txn, slot));
         self.by_expiry.insert((held.expires_at, slot));
     }
 
     fn strike(&mut self, slot: Slot) {
         let Some(page) = self.pages[slot as usize].take() else { return };
-        let (key_hash, txn_hash) = (self.hash(&page.key), self.hash(page.held.txn));
+        let key_hash = self.hash(&page.key);
         if let Ok(entry) = self.by_key.find_entry(key_hash, |&other| other == slot) {
             entry.remove();
         }
-        if let Ok(entry) = self.by_txn.find_entry(txn_hash, |&other| other == slot) {
-            entry.remove();
+        self.by_txn.remove(&(page.held.txn, slot));
+        if let Some(at) = page.listed {
+            self.by_expiry.remove(&(at, slot));
         }
-        self.by_expiry.remove(&(page.held.expires_at, slot));
         self.vacant.push(slot);
         if self.by_key.is_empty() {
             // A burst of leases should not be paid for for ever.
@@ -142,10 +139,23 @@ impl LeaseBook {
             self.strike(slot);
             return self.insert(key, held);
         }
-        self.by_expiry.remove(&(page.held.expires_at, slot));
-        self.by_expiry.insert((held.expires_at, slot));
         page.held = held;
-        page.listed = true;
+        self.list(slot, held.expires_at);
+    }
+
+    fn list(&mut self, slot: Slot, at: Moment) {
+        let Some(page) = self.pages[slot as usize].as_mut() else { return };
+        if let Some(old) = page.listed.replace(at) {
+            self.by_expiry.remove(&(old, slot));
+        }
+        self.by_expiry.insert((at, slot));
+    }
+
+    /// Has a lease handed out as due (again) then.
+    pub(crate) fn look_again(&mut self, key: &KeyId, at: Moment) {
+        if let Some(slot) = self.slot_of(key) {
+            self.list(slot, at);
+        }
     }
 
     /// Takes one lease that is past its expiry off the list. It stays in the book until it is set again.
@@ -156,7 +166,7 @@ impl LeaseBook {
         }
         self.by_expiry.pop_first();
         let page = self.pages[slot as usize].as_mut()?;
-        page.listed = false;
+        page.listed = None;
         Some(page.key.clone())
     }
 
@@ -166,9 +176,8 @@ impl LeaseBook {
         let mut coordinated = false;
         let mut keys: Vec<KeyId> = self
             .by_txn
-            .iter_hash(self.hash(txn))
-            .filter_map(|&slot| self.page(slot))
-            .filter(|page| page.held.txn == txn)
+            .range((txn, Slot::MIN)..=(txn, Slot::MAX))
+            .filter_map(|&(_, slot)| self.page(slot))
             .inspect(|page| coordinated |= page.held.coordinated)
             .filter(|page| page.held.staged)
             .map(|page| page.key.clone())

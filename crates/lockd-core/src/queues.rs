@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) told: Option<Option<Uid>>,
     /// A record is on its way that a delivery waits for.
     pub(crate) fetching: bool,
+    /// A message was passed over because something that it takes cannot be read. It is looked for again then.
+    pub(crate) passed_over_until: Option<Moment>,
     /// The newest batch that changed the index of this queue.
     pub(crate) written: u64,
     alarm: Option<Moment>,

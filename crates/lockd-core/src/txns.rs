@@ -12,7 +12,7 @@ use crate::records::txn::{Decided, Pending};
 
 #[derive(Debug, Default)]
 pub(crate) struct Txns {
-    pending: HashMap<TxnId, Pending, RandomState>,
+    pending: HashMap<TxnId, Prepared, RandomState>,
     expiry: BTreeSet<(Moment, TxnId)>,
     /// Decisions (or that one is forgotten) and the batches that write them.
     recent: HashMap<TxnId, (u64, Option<Decided>), RandomState>,
@@ -21,22 +21,55 @@ pub(crate) struct Txns {
     parked: HashMap<TxnId, Vec<Job>, RandomState>,
 }
 
+#[derive(Debug)]
+struct Prepared {
+    record: Pending,
+    /// The batch that writes it.
+    written: u64,
+    /// When it is to be looked at; not any more once it was handed out as expired.
+    listed: Option<Moment>,
+}
+
 impl Txns {
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
     pub(crate) fn pending(&self, txn: TxnId) -> Option<&Pending> {
-        self.pending.get(&txn)
+        self.pending.get(&txn).map(|prepared| &prepared.record)
     }
 
-    pub(crate) fn set_pending(&mut self, txn: TxnId, pending: Option<Pending>) {
-        if let Some(old) = self.pending.remove(&txn) {
-            self.expiry.remove(&(old.expires_at, txn));
+    /// The batch that writes the pending record; zero if there is none.
+    pub(crate) fn pending_written(&self, txn: TxnId) -> u64 {
+        self.pending.get(&txn).map_or(0, |prepared| prepared.written)
+    }
+
+    pub(crate) fn set_pending(&mut self, txn: TxnId, pending: Option<Pending>, batch: u64) {
+        if let Some(old) = self.pending.remove(&txn)
+            && let Some(at) = old.listed
+        {
+            self.expiry.remove(&(at, txn));
         }
-        if let Some(pending) = pending {
-            self.expiry.insert((pending.expires_at, txn));
-            self.pending.insert(txn, pending);
+        if let Some(record) = pending {
+            let listed = Some(record.expires_at);
+            self.expiry.insert((record.expires_at, txn));
+            self.pending.insert(txn, Prepared { record, written: batch, listed });
+        }
+    }
+
+    /// Has a pending transaction looked at (again) then.
+    pub(crate) fn look_again(&mut self, txn: TxnId, at: Moment) {
+        let Some(prepared) = self.pending.get_mut(&txn) else { return };
+        if let Some(old) = prepared.listed.replace(at) {
+            self.expiry.remove(&(old, txn));
+        }
+        self.expiry.insert((at, txn));
+    }
+
+    /// Has a pending transaction looked at at the time that was given for it.
+    pub(crate) fn look_again_at_its_time(&mut self, txn: TxnId) {
+        if let Some(at) = self.pending(txn).map(|pending| pending.expires_at) {
+            self.look_again(txn, at);
         }
     }
 
@@ -51,6 +84,9 @@ impl Txns {
             return None;
         }
         self.expiry.pop_first();
+        if let Some(prepared) = self.pending.get_mut(&txn) {
+            prepared.listed = None;
+        }
         Some(txn)
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Window {
     asked_at: Option<u64>,
     /// Changes that may not be durable: present with its time of death, or absent, and the batch that says so.
     recent: BTreeMap<Place, (u64, Option<Option<Moment>>)>,
+    /// With more recent changes than this, those that are durable are let go.
+    settle_above: usize,
 }
 
 /// Up to where the window knows the index.
@@ -49,19 +51,21 @@ pub(crate) enum Next {
 }
 
 impl Window {
-    /// The first message at or after `from` that can be delivered now.
-    pub(crate) fn next(&self, now: Moment, after: Option<Place>) -> Next {
+    /// The first message behind `after` that can be delivered now. The dead that it meets are taken out, so that they are met
+    /// only once; removing them from the index is up to others.
+    pub(crate) fn next(&mut self, now: Moment, after: Option<Place>) -> Next {
         if self.extent == Extent::Nothing {
             return Next::Unknown;
         }
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        for (&place, &dies_at) in self.entries.range((from, std::ops::Bound::Unbounded)) {
+        while let Some((&place, &dies_at)) = self.entries.range((from, std::ops::Bound::Unbounded)).next() {
             if place.visible_at > now {
                 return Next::Later(place.visible_at);
             }
             if dies_at.is_none_or(|dies_at| dies_at > now) {
                 return Next::Ready(Ready { place, dies_at });
             }
+            self.entries.remove(&place);
         }
         if self.extent == Extent::Everything { Next::Never } else { Next::Unknown }
     }
@@ -85,8 +89,10 @@ impl Window {
             }
         }
         self.recent.insert(place, (batch, present));
-        if self.recent.len() > 2 * PAGE {
+        if self.recent.len() > self.settle_above.max(2 * PAGE) {
             self.settle(durable);
+            // What has to stay is not gone through again for every change.
+            self.settle_above = 2 * self.recent.len();
         }
     }
 
@@ -169,6 +175,12 @@ impl Window {
 
     pub(crate) fn is_asking(&self) -> bool {
         self.asked_at.is_some()
+    }
+
+    /// Has the index read again from its start. Not while a page is on its way.
+    pub(crate) fn start_again(&mut self) {
+        self.entries.clear();
+        self.extent = Extent::Nothing;
     }
 
     /// Takes out an entry whose record cannot be read, until the index is read again.
@@ -282,7 +294,9 @@ mod tests {
         assert_eq!(window.next(Moment(5), None), Next::Never);
         window.set(place(9, 1), Some(None), 1, 0);
         window.set(place(3, 2), Some(Some(Moment(4))), 2, 0);
+        assert_eq!(window.entries.len(), 2);
         assert_eq!(window.next(Moment(5), None), Next::Later(Moment(9)));
+        assert_eq!(window.entries.len(), 1, "the dead are met only once");
         assert!(matches!(window.next(Moment(9), None), Next::Ready(ready) if ready.place == place(9, 1)));
     }
 }

@@ -137,14 +137,34 @@ impl Node {
         Ok(letters)
     }
 
-    /// Removes messages whose time to live is over, and forgets decisions whose retention is: some of each.
-    pub async fn tidy_up(&self) -> Result<(), StoreError> {
+    /// Removes all messages that are dead by now. Those that somebody has leased are passed over until the next time.
+    async fn bury_the_dead(&self) -> Result<(), StoreError> {
         let (start, end) = mortal::range_until(self.now());
-        let range = (Bound::Included(&*start), Bound::Excluded(&*end));
-        for (storage_key, _) in self.snapshot().scan(range, Direction::Forward, ROUND)? {
-            let key = mortal::key_of(&storage_key).map_err(corrupt)?;
-            let _ = self.tend(Tend::Bury(key)).await;
+        let mut after: Option<bytes::Bytes> = None;
+        loop {
+            let from = after.as_deref().map_or(Bound::Included(&*start), Bound::Excluded);
+            let page = self.snapshot().scan((from, Bound::Excluded(&*end)), Direction::Forward, ROUND)?;
+            let keys = page.iter().map(|(storage_key, _)| mortal::key_of(storage_key).map_err(corrupt));
+            let keys = keys.collect::<Result<Vec<_>, _>>()?;
+            // All are asked for before any is awaited, so that they share a sync.
+            let asked: Vec<_> =
+                keys.into_iter().map(|key| self.driver.submit(Op::Tend(Tend::Bury(key)), None)).collect();
+            for pending in asked {
+                if matches!(pending.answer().await, Reply::Refused(refusal) if refusal.reason == Reason::StoreFailed)
+                {
+                    return Ok(());
+                }
+            }
+            if page.len() < ROUND {
+                return Ok(());
+            }
+            after = page.last().map(|(key, _)| key.clone());
         }
+    }
+
+    /// Removes messages whose time to live is over, and forgets decisions whose retention is.
+    pub async fn tidy_up(&self) -> Result<(), StoreError> {
+        self.bury_the_dead().await?;
         let now = self.now();
         let mut after: Option<bytes::Bytes> = None;
         loop {
@@ -167,6 +187,8 @@ impl Node {
             if page.len() < ROUND {
                 return Ok(());
             }
+            // Most pages have nothing to forget, and others want this thread.
+            tokio::task::yield_now().await;
             after = page.last().map(|(key, _)| key.clone());
         }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use lockd_store::{Batch, Committed, Opened, Options, Progress, open};
 use parking_lot::Mutex;
@@ -89,4 +90,22 @@ fn a_group_is_cut_at_eight_mebibytes() {
     assert_eq!(Paced::open(Options::default()).groups(20, 1 << 20), [8, 15, 21]);
     // One batch is never cut.
     assert_eq!(Paced::open(Options::default()).groups(2, 9 << 20), [2, 3]);
+}
+
+#[test]
+fn one_drive_commits_everything_that_was_submitted() {
+    let paced = Paced::open(Options { commit_max_ops: 1, ..Options::default() });
+    for seq in 1..=5 {
+        paced.submit(seq, 100);
+    }
+    for _ in 1..=5 {
+        paced.go_on.send(()).unwrap();
+    }
+    paced.store.engine.drive();
+    for seq in 1..=5 {
+        // Nobody else asks for anything, so whoever forgets the rest forgets it for ever.
+        let through = paced.groups.recv_timeout(Duration::from_secs(300));
+        assert_eq!(through, Ok(seq), "the rest is forgotten");
+    }
+    paced.store.engine.close().unwrap();
 }

@@ -7,6 +7,7 @@ mod answers;
 mod batches;
 mod handles;
 mod market;
+mod prepared;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};

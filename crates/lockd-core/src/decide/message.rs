@@ -222,16 +222,23 @@ pub fn holds_state(record: &KeyRecord, now: Moment, handle: &StateHandle) -> Res
     Ok(())
 }
 
+/// Removes what is committed, under a lease that goes on.
+pub fn erase_content(record: &mut KeyRecord, now: Moment, effects: &mut Effects) {
+    record.updated_at = now;
+    if let Some(state) = record.state.take() {
+        effects.forget(&state);
+    }
+    effects.forget_all(&record.attachments);
+    record.attachments.clear();
+}
+
 /// Makes a record as if its key had never been used.
 pub fn erase(record: &mut KeyRecord, now: Moment, effects: &mut Effects) {
     roll_back(record, now, effects);
     if let Some(message) = &record.message {
         effects.forget(&message.payload);
     }
-    if let Some(state) = &record.state {
-        effects.forget(state);
-    }
-    effects.forget_all(&record.attachments);
+    erase_content(record, now, effects);
     *record = KeyRecord::default();
 }
 

@@ -21,8 +21,8 @@ pub use commit::{commit, roll_back};
 pub use detach::{detach, detach_all};
 pub use keepalive::keepalive;
 pub use message::{
-    Proof, Purpose, count, deliver, end_state, enqueue, erase, extend, holds_state, lease_state, nack,
-    prove_delivery, redrive, rolled_back_error, unchanged,
+    Proof, Purpose, count, deliver, end_state, enqueue, erase, erase_content, extend, holds_state,
+    lease_state, nack, prove_delivery, redrive, rolled_back_error, unchanged,
 };
 pub use metadata::set_metadata;
 pub use namespace::configure;

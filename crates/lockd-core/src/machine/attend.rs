@@ -1,9 +1,9 @@
 //! Those who wait for a queue: consumers in line for its next message, observers for another head.
 
 use lockd_wire::{KeyId, QueueId};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
-use super::job::{Job, Task};
+use super::job::{Job, TRY_AGAIN_MS, Task};
 use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
 use crate::decide;
@@ -88,7 +88,10 @@ impl Core {
         if self.queues.known(id).is_none_or(|queue| !queue.is_wanted()) {
             return self.queues.set_alarm(id, None);
         }
-        self.queues.set_alarm(id, [due, change].into_iter().flatten().min());
+        let again = self.queues.known(id).and_then(|queue| queue.passed_over_until);
+        // While a page is on its way, its arrival will do.
+        let again = again.filter(|&at| at > self.now);
+        self.queues.set_alarm(id, [due, change, again].into_iter().flatten().min());
     }
 
     fn serve_line(&mut self, id: &QueueId, turn: &mut Turn) -> Served {
@@ -96,11 +99,17 @@ impl Core {
         // Consumers and messages that have to wait for a workflow state that somebody else has leased.
         let (mut passed_by, mut passed, mut state_due): (Option<RequestId>, Option<Place>, Option<Moment>) =
             (None, None, None);
+        // Their records: they must stay while those behind them are read, or whoever comes back here would read them again.
+        let mut seen: SmallVec<[KeyId; 4]> = smallvec![];
         loop {
             let durable = self.answers.durable();
             let Some(queue) = self.queues.known(id) else { return Served::All(None) };
             if queue.fetching {
                 return Served::Interrupted;
+            }
+            if queue.passed_over_until.is_some_and(|until| until <= now) && !queue.window.is_asking() {
+                queue.passed_over_until = None;
+                queue.window.start_again();
             }
             let Some((&consumer_id, consumer)) = queue.next_consumer(passed_by) else {
                 if passed_by.is_some() {
@@ -138,7 +147,8 @@ impl Core {
             let state_key = stateful.then(|| KeyId::of_queue_state(id, next.place.message));
             let here = |core: &mut Core, key: &KeyId| core.lanes.ready(key).is_some();
             if !here(self, &key) || state_key.as_ref().is_some_and(|key| !here(self, key)) {
-                self.fetch(id, key, state_key, turn);
+                seen.extend(std::iter::once(key).chain(state_key));
+                self.fetch(id, seen, turn);
                 return Served::Interrupted;
             }
             let agrees = self
@@ -152,17 +162,20 @@ impl Core {
             }
             if let Some(state_key) = &state_key {
                 if !self.may_expire(state_key) {
-                    self.fetch(id, key, Some(state_key.clone()), turn);
+                    seen.extend([key, state_key.clone()]);
+                    self.fetch(id, seen, turn);
                     return Served::Interrupted;
                 }
                 self.expire(state_key, turn);
                 self.hand_over_freed(turn);
+                self.relist_changed(turn);
                 let until = self.lanes.ready(state_key).and_then(|lane| match &lane.record.lease {
                     Lease::Held(grant) => Some(grant.expires_at),
                     Lease::Free => None,
                 });
                 if let Some(until) = until {
                     passed = Some(next.place);
+                    seen.extend([key, state_key.clone()]);
                     state_due = Some(state_due.map_or(until, |due| due.min(until)));
                     continue;
                 }
@@ -183,7 +196,7 @@ impl Core {
     }
 
     /// Asks for the records of the next message, and of some that come after it.
-    fn fetch(&mut self, id: &QueueId, key: KeyId, state_key: Option<KeyId>, turn: &mut Turn) {
+    fn fetch(&mut self, id: &QueueId, mut keys: SmallVec<[KeyId; 4]>, turn: &mut Turn) {
         let now = self.now;
         let queue = self.queues.get(id);
         queue.fetching = true;
@@ -194,8 +207,6 @@ impl Core {
             .map(|consumer| consumer.op.ids.len() - consumer.collected.len().min(consumer.op.ids.len()))
             .sum();
         let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, FETCH_AHEAD)).collect();
-        let mut keys = smallvec![key];
-        keys.extend(state_key);
         for place in ahead {
             let key = KeyId::of_message(id, place.message);
             if !keys.contains(&key) {
@@ -242,7 +253,7 @@ impl Core {
         let holding: Vec<RequestId> = queue
             .consumers
             .iter()
-            .take_while(|(_, consumer)| !consumer.collected.is_empty())
+            .filter(|(_, consumer)| !consumer.collected.is_empty())
             .map(|(&id, _)| id)
             .collect();
         let hasty = std::mem::take(&mut queue.hasty);
@@ -398,12 +409,14 @@ impl Core {
         }
     }
 
-    /// A record cannot be read: the queue goes on without it.
+    /// A record cannot be read: the queue goes on without it, and tries again later.
     pub(super) fn unreadable(&mut self, key: &KeyId) {
+        let later = self.now.after_full(TRY_AGAIN_MS);
         if let Some((queue, message)) = key.as_message().or_else(|| key.as_queue_state())
             && let Some(known) = self.queues.known(&queue)
         {
             known.window.skip(message);
+            known.passed_over_until.get_or_insert(later);
         }
     }
 

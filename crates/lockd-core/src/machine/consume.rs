@@ -240,13 +240,22 @@ impl Core {
         }
     }
 
+    /// Removes a workflow state along with its message. If somebody has leased its key for itself and not with a delivery, that
+    /// lease, what is staged under it and the counter of its tokens stay; only what the deliveries have left there goes.
     pub(super) fn erase_state(&mut self, key: &KeyId, turn: &mut Turn) {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else {
             debug_assert!(false, "{key} is to be removed but was not loaded");
             return;
         };
-        if !lane.record.is_blank() {
+        let strangers = match &lane.record.lease {
+            Lease::Held(grant) => !grant.delivery,
+            Lease::Free => false,
+        };
+        if strangers {
+            decide::erase_content(&mut lane.record, now, &mut turn.effects);
+            turn.change(key);
+        } else if !lane.record.is_blank() {
             decide::erase(&mut lane.record, now, &mut turn.effects);
             turn.change(key);
             turn.free(key);

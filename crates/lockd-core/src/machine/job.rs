@@ -4,12 +4,16 @@ use bytes::Bytes;
 use lockd_wire::{KeyId, LeaseId, QueueId, TxnId};
 use smallvec::SmallVec;
 
+use super::distinct::Distinct;
 use super::turn::Turn;
 use super::{Core, LoadError, Output, RequestId};
 use crate::decide::{self, Purpose};
 use crate::op::{Handle, Op, Reason, TxnAsk};
 use crate::records::key::{KeyRecord, Lease, Staged};
 use crate::records::txn::Decided;
+
+/// How long something that needs an unreadable record is left alone, in milliseconds.
+pub(super) const TRY_AGAIN_MS: u64 = 5000;
 
 /// Something to do as soon as its records are in memory.
 #[derive(Debug)]
@@ -35,21 +39,19 @@ pub(super) enum Task {
     /// A delivery could not be given to its consumer.
     GiveBack(KeyId, LeaseId),
     /// Something may be there for those who wait for a queue; these records are needed to see.
-    Attend(QueueId, SmallVec<[KeyId; 2]>),
+    Attend(QueueId, SmallVec<[KeyId; 4]>),
 }
 
 /// What a job needs in memory.
 #[derive(Debug, Default)]
 struct Wanted {
-    keys: SmallVec<[KeyId; 2]>,
+    keys: Distinct<KeyId>,
     decision: Option<TxnId>,
 }
 
 impl Wanted {
     fn add(&mut self, key: KeyId) {
-        if !self.keys.contains(&key) {
-            self.keys.push(key);
-        }
+        self.keys.add(key);
     }
 }
 
@@ -75,6 +77,7 @@ impl Core {
         if !self.gather(&mut job, out) {
             return;
         }
+        let (sweeps, written) = (matches!(job.task, Task::Expire(_) | Task::ExpireTxn(_)), self.written);
         let mut turn = Turn::knowing(job.decision);
         match job.task {
             Task::Expire(key) => self.expire(&key, &mut turn),
@@ -90,10 +93,12 @@ impl Core {
                 }
             }
         }
-        self.hand_over_freed(&mut turn);
-        self.attend_touched(&mut turn);
+        self.settle(&mut turn);
         let next = std::mem::take(&mut turn.next);
         self.finish(turn, out);
+        if sweeps && self.written > written {
+            self.sweeps.push_back(self.written);
+        }
         for key in job.pins {
             self.pin(&key, -1);
         }
@@ -119,7 +124,7 @@ impl Core {
             }
             return false;
         };
-        for other in &wanted.keys {
+        for other in wanted.keys.iter() {
             if *other != missing && self.lanes.ready(other).is_none() && self.lanes.expect(other) {
                 out.push(Output::Load(other.clone()));
             }
@@ -186,7 +191,11 @@ impl Core {
                 Op::Nack(op) => self.want_delivery(&op.handle, true, &mut wanted),
                 Op::Extend(op) => self.want_delivery(&op.handle, false, &mut wanted),
                 Op::DecideTxn(op) => {
-                    if op.ask != TxnAsk::Prepare {
+                    if op.ask == TxnAsk::Prepare {
+                        if self.is_overdue(op.txn) {
+                            self.want_participants(op.txn, &mut wanted);
+                        }
+                    } else {
                         wanted.decision = Some(op.txn);
                         let known = self.participants(op.txn);
                         for key in known.iter().chain(&op.participants) {
@@ -301,6 +310,13 @@ impl Core {
                 let jobs = self.lanes.lost(key);
                 self.unreadable(key);
                 for mut job in jobs {
+                    // The message itself is well, but its state's lease cannot be ended: that is the last one asked for.
+                    if let Task::Attend(_, keys) = &job.task
+                        && !keys.contains(key)
+                        && let Some(state) = keys.iter().rev().find(|key| key.as_queue_state().is_some())
+                    {
+                        self.unreadable(state);
+                    }
                     self.unpark(&job);
                     self.unpin(&mut job);
                     self.refuse(job, Reason::Damaged, out);
@@ -341,6 +357,13 @@ impl Core {
             Task::Attend(queue, _) if !self.failed => {
                 self.queues.get(&queue).fetching = false;
                 self.run(Job::new(Task::Attend(queue, SmallVec::new())), out);
+            }
+            // What is over stays over; the record may be readable later.
+            Task::Expire(key) if !self.failed => {
+                self.book.look_again(&key, self.now.after_full(TRY_AGAIN_MS));
+            }
+            Task::ExpireTxn(txn) if !self.failed => {
+                self.txns.look_again(txn, self.now.after_full(TRY_AGAIN_MS));
             }
             _ => {}
         }

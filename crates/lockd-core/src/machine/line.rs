@@ -7,13 +7,13 @@ use crate::moment::Moment;
 use crate::op::{Reason, Refusal, Reply};
 use crate::records::key::{KeyRecord, Lease};
 
-/// Expired leases are cleared a few at a time and only while few batches are under way, so that thousands that expire
-/// together delay nobody else.
-const SWEEP_AT_ONCE: u64 = 32;
+/// Expired leases are cleared a few at a time and only while few batches of this kind are under way, so that thousands that
+/// expire together delay nobody else. What others have under way does not count: they could hold up expiry for ever.
+const SWEEP_AT_ONCE: usize = 32;
 
 impl Core {
     pub(super) fn may_sweep(&self) -> bool {
-        !self.failed && self.written - self.answers.durable() < SWEEP_AT_ONCE
+        !self.failed && self.sweeps.len() < SWEEP_AT_ONCE
     }
 
     /// Clears some of the leases whose time is over.

@@ -9,12 +9,13 @@
 
 mod attend;
 mod consume;
+mod distinct;
 mod job;
 mod line;
 mod transact;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -137,6 +138,8 @@ pub struct Core {
     answers: Answers,
     /// The newest batch handed out.
     written: u64,
+    /// Batches under way that time alone has caused.
+    sweeps: VecDeque<u64>,
     waiting: HashMap<RequestId, KeyId, RandomState>,
     /// Consumers and observers, and of which queue.
     attending: HashMap<RequestId, QueueId, RandomState>,
@@ -161,6 +164,7 @@ impl Core {
             txns: Txns::default(),
             answers: Answers::default(),
             written: 0,
+            sweeps: VecDeque::new(),
             waiting: HashMap::default(),
             attending: HashMap::default(),
             parked: HashMap::default(),
@@ -176,7 +180,7 @@ impl Core {
     }
 
     pub fn restore_txn(&mut self, txn: TxnId, record: Pending) {
-        self.txns.set_pending(txn, Some(record));
+        self.txns.set_pending(txn, Some(record), 0);
     }
 
     pub fn restore_namespace(&mut self, namespace: Namespace, record: NamespaceRecord) {
@@ -193,6 +197,9 @@ impl Core {
             Input::TxnLoaded { txn, record } => self.txn_loaded(txn, record, out),
             Input::Scanned { queue, page } => self.scanned(queue, page, out),
             Input::Durable { through } => {
+                while self.sweeps.front().is_some_and(|&sweep| sweep <= through) {
+                    self.sweeps.pop_front();
+                }
                 self.txns.settle(through);
                 self.answers.release(through, |id, reply| out.push(Output::Answer { id, reply }));
             }

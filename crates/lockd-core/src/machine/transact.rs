@@ -33,6 +33,18 @@ impl Core {
         keys
     }
 
+    /// When a prepared transaction is rolled back: at its time, but not while the lease of a participant lasts.
+    pub(super) fn pending_ends(&self, txn: TxnId) -> Option<Moment> {
+        let pending = self.txns.pending(txn)?;
+        let participants = self.participants(txn);
+        let leases = participants.iter().filter_map(|key| self.book.get(key)).filter(|held| held.txn == txn);
+        Some(leases.fold(pending.expires_at, |end, held| end.max(held.expires_at)))
+    }
+
+    pub(super) fn is_overdue(&self, txn: TxnId) -> bool {
+        self.pending_ends(txn).is_some_and(|end| end <= self.now)
+    }
+
     /// What is known to be decided. A job that needs this has had it read.
     pub(super) fn decision(&self, txn: TxnId, turn: &mut Turn) -> Option<Decided> {
         let decided = match self.txns.recent(txn) {
@@ -56,22 +68,22 @@ impl Core {
     }
 
     fn try_decide(&mut self, op: DecideTxn, turn: &mut Turn) -> Result<TxnState, Refusal> {
+        turn.basis = turn.basis.max(self.txns.pending_written(op.txn));
         if op.ask == TxnAsk::Prepare {
             return self.prepare(op, turn);
         }
-        // Whoever's time is over is rolled back first, with everybody else.
+        // Whoever's time is over is rolled back first, with everybody else. Whatever is said rests on the leases.
         for key in self.participants(op.txn).iter().chain(&op.participants) {
+            if let Some(lane) = self.lanes.ready(key) {
+                turn.basis = turn.basis.max(lane.written);
+            }
             self.expire(key, turn);
         }
-        let pending = self.txns.pending(op.txn).cloned();
-        if turn.pending_txns.is_empty()
-            && pending.as_ref().is_some_and(|pending| pending.expires_at <= self.now)
-        {
+        if turn.decided(op.txn).is_none() && self.is_overdue(op.txn) {
             self.decide_transaction(op.txn, Verdict::Rollback, 0, turn);
         }
-        // Decided in this very turn?
-        let decided_now =
-            turn.decided_txns.iter().find(|(txn, _)| *txn == op.txn).and_then(|(_, decided)| decided.clone());
+        let pending = self.txns.pending(op.txn).cloned();
+        let decided_now = turn.decided(op.txn).cloned();
         // Also one that was prepared without any participants.
         let open = decided_now.is_none() && (pending.is_some() || !self.participants(op.txn).is_empty());
         let verdict = match op.ask {
@@ -92,10 +104,11 @@ impl Core {
                 return Err(Reason::TxnConflict.plain());
             }
             // The first decision holds, also for whoever is named only now.
+            let mut failed = None;
             for key in &op.participants {
-                self.decide_participant(key, op.txn, decided.verdict, turn)?;
+                failed = failed.or(self.decide_participant(key, op.txn, decided.verdict, turn).err());
             }
-            return Ok(TxnState::Decided(decided.verdict));
+            return failed.map_or(Ok(TxnState::Decided(decided.verdict)), Err);
         }
         let mut keys = self.participants(op.txn);
         keys.extend(op.participants);
@@ -110,11 +123,13 @@ impl Core {
 
     fn prepare(&mut self, op: DecideTxn, turn: &mut Turn) -> Result<TxnState, Refusal> {
         let now = self.now;
-        let mut pending = self
-            .txns
-            .pending(op.txn)
-            .cloned()
-            .unwrap_or_else(|| Pending { created_at: now, ..Pending::default() });
+        let over = self.is_overdue(op.txn);
+        if over {
+            // Nobody has come to it yet; what is prepared now is another one.
+            self.decide_transaction(op.txn, Verdict::Rollback, 0, turn);
+        }
+        let known = self.txns.pending(op.txn).filter(|_| !over).cloned();
+        let mut pending = known.unwrap_or_else(|| Pending { created_at: now, ..Pending::default() });
         check_term(pending.term, op.term)?;
         pending.term = pending.term.max(op.term);
         pending.participants.extend(op.participants);
@@ -128,10 +143,14 @@ impl Core {
         Ok(TxnState::Pending)
     }
 
-    /// A prepared transaction whose time is over.
+    /// A prepared transaction whose time is over, unless a lease of it was extended meanwhile.
     pub(super) fn expire_txn(&mut self, txn: TxnId, turn: &mut Turn) {
-        if self.txns.pending(txn).is_some_and(|pending| pending.expires_at <= self.now) {
-            self.decide_transaction(txn, Verdict::Rollback, 0, turn);
+        match self.pending_ends(txn) {
+            Some(end) if end <= self.now => {
+                self.decide_transaction(txn, Verdict::Rollback, 0, turn);
+            }
+            Some(end) => self.txns.look_again(txn, end),
+            None => {}
         }
     }
 
@@ -196,7 +215,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<Outcome, Refusal> {
         let commit = verdict == Verdict::Commit;
-        let part = self.part(key, txn, commit);
+        let part = self.part(key, txn, commit, turn);
         match part {
             Part::Skip => return Ok(Outcome::Nothing),
             Part::Refuse(reason) => return Err(reason.plain()),
@@ -208,12 +227,14 @@ impl Core {
         Ok(if commit { Outcome::Committed } else { Outcome::RolledBack })
     }
 
-    fn part(&mut self, key: &KeyId, txn: TxnId, commit: bool) -> Part {
+    fn part(&mut self, key: &KeyId, txn: TxnId, commit: bool, turn: &mut Turn) -> Part {
         let now = self.now;
         let Some(lane) = self.lanes.ready(key) else {
             debug_assert!(false, "{key} takes part in the transaction but was not loaded");
             return Part::Refuse(Reason::Damaged);
         };
+        // Also who is passed over or refuses is told of.
+        turn.basis = turn.basis.max(lane.written);
         let record = &lane.record;
         let grant = match &record.lease {
             Lease::Held(grant) => Some(grant),

@@ -5,6 +5,7 @@ use lockd_store::Batch;
 use lockd_wire::{KeyId, LeaseId, Namespace, QueueId, TxnId};
 use smallvec::SmallVec;
 
+use super::distinct::Distinct;
 use super::job::Task;
 use super::line::waited_enough;
 use super::{Core, Output, RequestId};
@@ -26,14 +27,17 @@ use crate::records::{blob, content, held, key, namespace};
 /// Everything that one running job does.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    changed: SmallVec<[KeyId; 2]>,
+    changed: Distinct<KeyId>,
+    /// Changed since the windows of the queues were last brought up to date.
+    unlisted: SmallVec<[KeyId; 2]>,
     freed: SmallVec<[KeyId; 2]>,
     pub(super) effects: Effects,
     namespace: Option<(Namespace, NamespaceRecord)>,
-    /// What the indexes said of messages before this turn.
-    relisted: SmallVec<[(KeyId, Listing); 1]>,
+    /// Messages that the indexes are to say something else of, and what they said before this turn.
+    relisted: Distinct<KeyId>,
+    listed_before: SmallVec<[Listing; 1]>,
     /// Queues in which something has happened that somebody may be waiting for.
-    touched: SmallVec<[QueueId; 1]>,
+    touched: Distinct<QueueId>,
     /// Index pages to be read.
     pub(super) scans: SmallVec<[(QueueId, Option<ReadyPlace>); 1]>,
     pub(super) pending_txns: SmallVec<[(TxnId, Option<Pending>); 1]>,
@@ -67,9 +71,14 @@ impl Turn {
     }
 
     pub(super) fn change(&mut self, key: &KeyId) {
-        if !self.changed.contains(key) {
-            self.changed.push(key.clone());
-        }
+        self.changed.add(key.clone());
+        self.unlisted.push(key.clone());
+    }
+
+    /// What this very turn has decided.
+    pub(super) fn decided(&self, txn: TxnId) -> Option<&Decided> {
+        let mut decided = self.decided_txns.iter().rev();
+        decided.find(|(known, _)| *known == txn).and_then(|(_, decided)| decided.as_ref())
     }
 
     pub(super) fn free(&mut self, key: &KeyId) {
@@ -77,9 +86,7 @@ impl Turn {
     }
 
     pub(super) fn touch(&mut self, queue: QueueId) {
-        if !self.touched.contains(&queue) {
-            self.touched.push(queue);
-        }
+        self.touched.add(queue);
     }
 }
 
@@ -305,14 +312,20 @@ impl Core {
         }
     }
 
-    /// Serves those who wait for the queues in which something has happened.
-    pub(super) fn attend_touched(&mut self, turn: &mut Turn) {
-        for place in 0..turn.changed.len() {
-            let key = turn.changed[place].clone();
-            self.relist(&key, turn);
-        }
-        while let Some(queue) = turn.touched.pop() {
+    /// Gives what the turn has freed to those who wait for it, until nothing is left to give: serving a queue may clear leases
+    /// that are over, which frees messages of others.
+    pub(super) fn settle(&mut self, turn: &mut Turn) {
+        loop {
+            self.hand_over_freed(turn);
+            self.relist_changed(turn);
+            let Some(queue) = turn.touched.pop() else { return };
             self.attend(&queue, turn);
+        }
+    }
+
+    pub(super) fn relist_changed(&mut self, turn: &mut Turn) {
+        for key in std::mem::take(&mut turn.unlisted) {
+            self.relist(&key, turn);
         }
     }
 
@@ -335,8 +348,8 @@ impl Core {
             return;
         }
         lane.listed = (now_listed != Listing::default()).then(|| Box::new(now_listed));
-        if !turn.relisted.iter().any(|(known, _)| known == key) {
-            turn.relisted.push((key.clone(), before));
+        if turn.relisted.add(key.clone()) {
+            turn.listed_before.push(before);
         }
         let known = self.queues.get(&queue);
         known.written = batch;
@@ -372,7 +385,8 @@ impl Core {
 
     /// Turns what was done into a batch, and holds the answers until it is durable.
     pub(super) fn finish(&mut self, turn: Turn, out: &mut Vec<Output>) {
-        let Turn { changed, effects, namespace, answers, relisted, scans, mut basis, .. } = turn;
+        let Turn { changed, effects, namespace, answers, relisted, listed_before, scans, mut basis, .. } =
+            turn;
         let mut batch = Batch::default();
         let seq = self.written + 1;
         let owner = changed.first().map(|key| Bytes::copy_from_slice(key.as_bytes())).unwrap_or_default();
@@ -391,9 +405,16 @@ impl Core {
             }
             if lease != listed {
                 self.book.set(&key, lease);
+                // A prepared transaction that was put off until the end of this lease may be over earlier now.
+                let put_off = listed.filter(|old| {
+                    lease.is_none_or(|new| new.txn != old.txn || new.expires_at < old.expires_at)
+                });
+                if let Some(old) = put_off {
+                    self.txns.look_again_at_its_time(old.txn);
+                }
             }
         }
-        for (key, before) in relisted {
+        for (key, before) in relisted.into_iter().zip(listed_before) {
             let Some((queue, id)) = key.as_message() else { continue };
             let Some(lane) = self.lanes.ready(&key) else { continue };
             let listed = lane.listed.as_deref().copied().unwrap_or_default();
@@ -404,7 +425,7 @@ impl Core {
                 Some(pending) => batch.put(Pending::storage_key(txn), pending.encode()),
                 None => batch.delete(Pending::storage_key(txn)),
             }
-            self.txns.set_pending(txn, pending);
+            self.txns.set_pending(txn, pending, seq);
         }
         for (txn, decided) in turn.decided_txns {
             match &decided {

@@ -78,17 +78,15 @@ impl Shared {
         queue.last = seq;
     }
 
-    /// Writes what has queued up if nobody is writing, else sees to it that the committing thread will.
+    /// Writes one group of what has queued up if nobody is writing, and leaves the rest to the committing thread.
     pub(super) fn drive(&self) {
-        if let Some(mut pen) = self.pen.try_lock() {
-            if let Some(pen) = &mut *pen
-                && let Some((through, group)) = self.take_group(pen.limit)
-            {
-                self.write(pen, through, &group);
-            }
-            return;
+        if let Some(mut pen) = self.pen.try_lock()
+            && let Some(pen) = &mut *pen
+            && let Some((through, group)) = self.take_group(pen.limit)
+        {
+            self.write(pen, through, &group);
         }
-        // Whoever is writing may have taken its group before ours came.
+        // More than one group may have queued up; or somebody else is writing, and took its group before ours came.
         let mut queue = self.queue.lock();
         if !queue.batches.is_empty() && std::mem::take(&mut queue.idle) {
             drop(queue);

@@ -391,7 +391,7 @@ impl Oracle {
                     || txn.to_string(),
                 )?,
                 Some(pending) => {
-                    let before = self.pending.get(&txn).cloned().unwrap_or_default();
+                    let before = self.prepared_before(txn);
                     let asked = self.requests.values().any(|asked| match &asked.op {
                         Op::DecideTxn(op) if op.txn == txn && op.ask == TxnAsk::Prepare => {
                             let mut all: BTreeSet<&KeyId> = before.participants.iter().collect();
@@ -427,7 +427,7 @@ impl Oracle {
             })
         };
         let late = self.keys.values().any(|eras| eras.last().is_some_and(|era| gone(&era.state)));
-        let late = late || self.pending.get(&txn).is_some_and(|pending| pending.expires_at.0 <= self.now);
+        let late = late || self.is_overdue(txn);
         if !commit && (late || group.iter().any(over)) {
             return true;
         }

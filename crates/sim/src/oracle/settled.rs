@@ -78,7 +78,7 @@ impl Oracle {
         if self.newest - self.told >= SWEEPS_UNDER_WAY {
             return Ok(());
         }
-        let late = self.pending.values().map(|pending| pending.expires_at.0).min();
+        let late = self.first_prepared_end();
         promise(
             late.is_none_or(|late| deadline.is_some_and(|deadline| deadline.0 <= late)),
             "the core asks to be woken for the first transaction that runs out",
