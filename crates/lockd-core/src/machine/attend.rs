@@ -1,7 +1,7 @@
 //! Those who wait for a queue: consumers in line for its next message, observers for another head.
 
 use lockd_wire::{KeyId, QueueId};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::job::{Job, Task};
 use super::turn::Turn;
@@ -14,12 +14,6 @@ use crate::queues::{Consumer, Patience};
 use crate::records::key::Lease;
 use crate::records::ready::{Place, Ready};
 use crate::window::Next;
-
-/// How many records of the next messages are asked for together.
-const FETCH_AHEAD: usize = 16;
-
-/// How many queues are looked after in one tick.
-const ALARMS_AT_ONCE: usize = 32;
 
 /// Why somebody waits no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +90,8 @@ impl Core {
         // Consumers and messages that have to wait for a workflow state that somebody else has leased.
         let (mut passed_by, mut passed, mut state_due): (Option<RequestId>, Option<Place>, Option<Moment>) =
             (None, None, None);
+        // Their records: they must stay while those behind them are read, or whoever comes back here would read them again.
+        let mut seen: SmallVec<[KeyId; 4]> = smallvec![];
         loop {
             let durable = self.answers.durable();
             let Some(queue) = self.queues.known(id) else { return Served::All(None) };
@@ -112,8 +108,8 @@ impl Core {
             let next = match queue.window.next(now, passed.filter(|_| stateful)) {
                 Next::Ready(ready) => ready,
                 Next::Unknown => {
-                    if let Some(after) = queue.window.ask(durable) {
-                        turn.scans.push((id.clone(), after));
+                    if let Some((after, limit)) = queue.window.ask(durable) {
+                        turn.scans.push((id.clone(), after, limit));
                     }
                     return Served::Interrupted;
                 }
@@ -138,7 +134,8 @@ impl Core {
             let state_key = stateful.then(|| KeyId::of_queue_state(id, next.place.message));
             let here = |core: &mut Core, key: &KeyId| core.lanes.ready(key).is_some();
             if !here(self, &key) || state_key.as_ref().is_some_and(|key| !here(self, key)) {
-                self.fetch(id, key, state_key, turn);
+                seen.extend(std::iter::once(key).chain(state_key));
+                self.fetch(id, seen, turn);
                 return Served::Interrupted;
             }
             let agrees = self
@@ -152,7 +149,8 @@ impl Core {
             }
             if let Some(state_key) = &state_key {
                 if !self.may_expire(state_key) {
-                    self.fetch(id, key, Some(state_key.clone()), turn);
+                    seen.extend([key, state_key.clone()]);
+                    self.fetch(id, seen, turn);
                     return Served::Interrupted;
                 }
                 self.expire(state_key, turn);
@@ -163,6 +161,7 @@ impl Core {
                 });
                 if let Some(until) = until {
                     passed = Some(next.place);
+                    seen.extend([key, state_key.clone()]);
                     state_due = Some(state_due.map_or(until, |due| due.min(until)));
                     continue;
                 }
@@ -183,19 +182,17 @@ impl Core {
     }
 
     /// Asks for the records of the next message, and of some that come after it.
-    fn fetch(&mut self, id: &QueueId, key: KeyId, state_key: Option<KeyId>, turn: &mut Turn) {
-        let now = self.now;
+    fn fetch(&mut self, id: &QueueId, mut keys: SmallVec<[KeyId; 4]>, turn: &mut Turn) {
+        let (now, most) = (self.now, self.settings.strides.fetch_ahead);
         let queue = self.queues.get(id);
         queue.fetching = true;
         let wanted: usize = queue
             .consumers
             .values()
-            .take(FETCH_AHEAD)
+            .take(most)
             .map(|consumer| consumer.op.ids.len() - consumer.collected.len().min(consumer.op.ids.len()))
             .sum();
-        let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, FETCH_AHEAD)).collect();
-        let mut keys = smallvec![key];
-        keys.extend(state_key);
+        let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, most)).collect();
         for place in ahead {
             let key = KeyId::of_message(id, place.message);
             if !keys.contains(&key) {
@@ -285,8 +282,8 @@ impl Core {
             Next::Later(at) => (None, Some(at)),
             Next::Never => (None, None),
             Next::Unknown => {
-                if let Some(after) = queue.window.ask(durable) {
-                    turn.scans.push((id.clone(), after));
+                if let Some((after, limit)) = queue.window.ask(durable) {
+                    turn.scans.push((id.clone(), after, limit));
                 }
                 return None;
             }
@@ -409,7 +406,7 @@ impl Core {
 
     /// Looks after queues in which something has become due.
     pub(super) fn look_after_queues(&mut self, out: &mut Vec<Output>) {
-        for _ in 0..ALARMS_AT_ONCE {
+        for _ in 0..self.settings.strides.alarms {
             if self.failed {
                 return;
             }

@@ -35,7 +35,7 @@ pub(super) enum Task {
     /// A delivery could not be given to its consumer.
     GiveBack(KeyId, LeaseId),
     /// Something may be there for those who wait for a queue; these records are needed to see.
-    Attend(QueueId, SmallVec<[KeyId; 2]>),
+    Attend(QueueId, SmallVec<[KeyId; 4]>),
 }
 
 /// What a job needs in memory.
@@ -196,6 +196,7 @@ impl Core {
                         }
                     }
                 }
+                Op::ForgetTxn(txn) => wanted.decision = Some(*txn),
                 Op::Release(release) => {
                     self.want_key(
                         &release.key,
