@@ -64,8 +64,8 @@ struct Open {
     ends: Option<(TxnId, bool)>,
     /// The key whose lease is wanted for as long as it takes.
     waits_for: Option<KeyId>,
-    /// What a commit must make visible: keys with the versions that clients were told.
-    commits: Vec<(KeyId, u64)>,
+    /// What a commit must make visible: leases on keys with the versions that clients were told.
+    commits: Vec<(LeaseId, KeyId, u64)>,
 }
 
 impl History {
@@ -88,7 +88,7 @@ impl History {
                 for (lease, held) in mates() {
                     let sure = !held.over && (!doubtful || Some(*lease) == op.claim.lease);
                     if let Some((version, _)) = held.staged.filter(|_| sure) {
-                        commits.push((held.key.clone(), version));
+                        commits.push((*lease, held.key.clone(), version));
                     }
                 }
                 for holding in self.holdings.values_mut().filter(|held| Some(held.txn) == txn) {
@@ -216,7 +216,15 @@ impl History {
                 Ok(())
             }
             Shape::Released(Outcome::Committed) => {
-                for (key, version) in open.commits {
+                // If a lease of them has expired meanwhile, the others may have been rolled back with it.
+                let lasts =
+                    |lease: &LeaseId| self.holdings.get(lease).is_some_and(|held| held.until > self.latest);
+                let sure = open.commits.iter().all(|(lease, ..)| lasts(lease));
+                let own = if let Op::Release(op) = op { op.claim.lease } else { None };
+                for (lease, key, version) in open.commits {
+                    if !sure && Some(lease) != own {
+                        continue;
+                    }
                     let seen = self.keys.entry(key).or_default();
                     seen.version = seen.version.max(version);
                 }

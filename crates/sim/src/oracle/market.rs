@@ -15,7 +15,7 @@ use lockd_wire::{KeyId, LeaseId, QueueId, TxnId, Uid};
 use super::batches::{Explained, Moved};
 use super::{Asked, Oracle};
 use crate::model::message::{Purpose, marker_refusal, message_key};
-use crate::model::{KeyModel, Verdict as Expected};
+use crate::model::{KeyModel, Verdict as Expected, expiry};
 use crate::shape::Shape;
 use crate::violation::{Checked, broken, promise};
 
@@ -51,6 +51,8 @@ pub(super) enum Kind {
     Lapsed,
     Released(RequestId),
     Tended(RequestId),
+    /// Its holder has staged something or prolonged the lease.
+    Changed(RequestId),
 }
 
 /// What a batch says of transactions.
@@ -127,6 +129,7 @@ impl Oracle {
         self.check_pairs(&paths)?;
         self.check_order(moved, &paths, &mut handed_out)?;
         self.credit(moved, &paths, news, hint, &mut explained);
+        explained.sure.extend(self.changes(moved, &paths));
         let consumers: Vec<RequestId> = handed_out.iter().map(|out| out.consumer).collect();
         for consumer in consumers {
             if let Some(asked) = self.requests.get_mut(&consumer) {
@@ -154,7 +157,10 @@ impl Oracle {
         let mut ways = vec![(before.clone(), Kind::Stayed)];
         let message = one.key.as_message();
         let state_of = one.key.as_queue_state().map(|(queue, id)| KeyId::of_message(&queue, id));
-        let group = before.lease.as_ref().map(|lease| self.participants(lease.txn)).unwrap_or_default();
+        let group_of = |model: &KeyModel| {
+            model.lease.as_ref().map(|lease| self.participants(lease.txn)).unwrap_or_default()
+        };
+        let group = group_of(before);
         let own = before.draft.is_some() || before.lease.as_ref().is_some_and(|lease| lease.delivery);
         let takes_part = own && group.contains(&one.key);
         let hinted = hint.and_then(|id| self.requests.get_key_value(&id));
@@ -198,7 +204,8 @@ impl Oracle {
                     }
                 }
                 Op::Nack(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
-                    if before.judge(now, &op.handle, Purpose::Nack).is_err() {
+                    let purpose = if group.is_empty() { Purpose::Nack } else { Purpose::NackInTxn };
+                    if before.judge(now, &op.handle, purpose).is_err() {
                         continue;
                     }
                     let txn = before.lease.as_ref().map(|lease| lease.txn);
@@ -211,7 +218,13 @@ impl Oracle {
                 Op::Nack(op) if state_of.is_some() && message_key(&op.handle) == state_of => {
                     let txn = before.lease.as_ref().map(|lease| lease.txn);
                     let verdict = txn.and_then(|txn| news.verdict(txn));
+                    let of = state_of.as_ref().map(|key| self.model(key)).unwrap_or_default();
+                    let together = txn.is_some() && of.lease.as_ref().map(|lease| lease.txn) == txn;
+                    let nacked = together && of.judge(now, &op.handle, Purpose::NackInTxn).is_ok();
                     match before.is_held_with(now, &op.handle) {
+                        _ if nacked && !group_of(&of).is_empty() && verdict == Some(Verdict::Rollback) => {
+                            add(before.rolled_back().0, Kind::Decided(Verdict::Rollback));
+                        }
                         true if group.is_empty() => add(before.committed().0, Kind::Nacked(id)),
                         true if verdict == Some(Verdict::Rollback) => {
                             add(before.rolled_back().0, Kind::Decided(Verdict::Rollback));
@@ -249,6 +262,12 @@ impl Oracle {
                         add(between, Kind::Released(id));
                     }
                 }
+                Op::Acquire(_) => {}
+                other if other.key() == Some(&one.key) => {
+                    if let Expected::Change(after, _) = before.apply(now, other, &self.limits) {
+                        add(*after, Kind::Changed(id));
+                    }
+                }
                 _ => {}
             }
         }
@@ -284,6 +303,8 @@ impl Oracle {
         if state_of.as_ref().is_some_and(erased) {
             ways.push((KeyModel::default(), Kind::WithMessage));
         }
+        // Released alone or given back with its message, a state becomes the same; only one of these has to come in a pair.
+        ways.sort_by_key(|(_, kind)| !matches!(kind, Kind::Released(_)));
         ways
     }
 
@@ -348,6 +369,18 @@ impl Oracle {
                 })?;
                 continue;
             };
+            let least = self.pending.get(&txn).map_or(0, |pending| pending.term);
+            let by_term = |asked: &Asked| matches!(&asked.op, Op::DecideTxn(op) if op.txn == txn && op.term == decided.term);
+            promise(
+                decided.term == least || (decided.term > least && self.requests.values().any(by_term)),
+                "a decision keeps the term",
+                || format!("{txn}: {decided:?} after term {least}"),
+            )?;
+            promise(
+                decided.expires_at.0 == expiry(self.now, self.retention),
+                "a decision is remembered for as long as was promised",
+                || format!("{txn} at {}: {decided:?}", self.now),
+            )?;
             let again = known.filter(|known| known.expires_at.0 > self.now && group.is_empty());
             let again = again.filter(|_| !self.pending.contains_key(&txn));
             promise(
@@ -399,6 +432,7 @@ impl Oracle {
                             all.into_iter().eq(&pending.participants)
                                 && pending.expires_at >= before.expires_at.max(op.expires_at)
                                 && pending.term == before.term.max(op.term)
+                                && may_decide(before.term, op.term)
                         }
                         _ => false,
                     });
@@ -434,13 +468,16 @@ impl Oracle {
         self.requests.values().any(|asked| match &asked.op {
             Op::DecideTxn(op) if op.txn == txn => {
                 // Whoever asks meets the end of a named participant's time.
-                op.ask == TxnAsk::Decide(verdict) || (!commit && op.participants.iter().any(over))
+                let term = self.pending.get(&txn).map_or(0, |pending| pending.term);
+                (op.ask == TxnAsk::Decide(verdict) && may_decide(term, op.term))
+                    || (!commit && op.participants.iter().any(over))
             }
             Op::Ack(op) if commit => message_key(&op.handle).is_some_and(|key| {
                 held(&key).is_some() && self.model(&key).judge(self.now, &op.handle, Purpose::Ack).is_ok()
             }),
             Op::Nack(op) if !commit => message_key(&op.handle).is_some_and(|key| {
-                held(&key).is_some() && self.model(&key).judge(self.now, &op.handle, Purpose::Nack).is_ok()
+                let purpose = if group.is_empty() { Purpose::Nack } else { Purpose::NackInTxn };
+                held(&key).is_some() && self.model(&key).judge(self.now, &op.handle, purpose).is_ok()
             }),
             Op::Release(op) => {
                 held(&op.key).is_some()
@@ -566,6 +603,19 @@ impl Oracle {
         op.queue == *queue && patient && asked.collected == 0 && !asked.cancelled && !asked.drained
     }
 
+    /// What those are told whose lease lives on.
+    fn changes(&self, moved: &[Moved], paths: &BTreeMap<KeyId, Path>) -> Vec<(RequestId, Shape)> {
+        let mut told = Vec::new();
+        for one in moved {
+            let Some((_, Kind::Changed(id))) = paths.get(&one.key) else { continue };
+            let Some(asked) = self.requests.get(id) else { continue };
+            if let Expected::Change(_, shape) = one.before.apply(self.now, &asked.op, &self.limits) {
+                told.push((*id, shape));
+            }
+        }
+        told
+    }
+
     /// Which releases of keys may have been the cause.
     fn credit(
         &self,
@@ -621,6 +671,13 @@ impl Oracle {
         })
     }
 
+    /// The batch that made the head what it is. That others have left does not count.
+    fn head_since(&self, queue: &QueueId, head: Option<Uid>) -> u64 {
+        let key = head.map(|id| KeyId::of_message(queue, id));
+        let last = key.and_then(|key| self.keys.get(&key)?.last());
+        last.map_or(0, |era| era.batch)
+    }
+
     /// What would be handed out next.
     pub(super) fn head(&self, queue: &QueueId) -> Option<Uid> {
         self.ready(queue).min().map(|(_, id)| id)
@@ -656,7 +713,8 @@ impl Oracle {
                 }
                 Op::WatchQueue(op) => {
                     let head = self.head(&op.queue);
-                    if !asked.heads.contains(&head) {
+                    let head = (head, self.head_since(&op.queue, head));
+                    if !asked.heads.iter().any(|had| had.0 == head.0 && had.1 <= head.1) {
                         asked.heads.push(head);
                     }
                 }
@@ -670,4 +728,9 @@ impl Oracle {
         }
         self.requests = requests;
     }
+}
+
+/// May somebody of this term decide what others have recorded with that one?
+fn may_decide(recorded: u64, given: u64) -> bool {
+    recorded == 0 || given >= recorded
 }
