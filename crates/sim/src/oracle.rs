@@ -3,11 +3,13 @@
 //!
 //! The order of the batches is thereby a proof of linearizability against the reference in [`crate::model`].
 
+mod accord;
 mod answers;
 mod batches;
 mod handles;
 mod market;
 mod settled;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,6 +136,11 @@ impl Oracle {
         self.step = step;
         self.now = self.now.max(now);
         self.look_around();
+    }
+
+    /// The time in the core.
+    pub fn time(&self) -> u64 {
+        self.now
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op) {

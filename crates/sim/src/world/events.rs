@@ -191,9 +191,9 @@ impl World {
     pub(super) fn tick(&mut self) -> Checked {
         self.note(|| "tick".to_owned());
         // The core may want to be woken again at once, because it does only so much in one go.
-        let most_due = 256;
+        let (most_due, now) = (256, self.oracle.time().max(self.clock));
         for _ in 0..most_due {
-            if self.core.next_deadline().is_none_or(|deadline| deadline.0 > self.clock) {
+            if self.core.next_deadline().is_none_or(|deadline| deadline.0 > now) {
                 break;
             }
             self.feed_and_look(Input::Tick, false)?;
