@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockd_core::Limits;
 use lockd_core::RequestId;
-use lockd_core::op::{Ack, Claim, Nack, Op, Outcome, Reason, TxnAsk};
+use lockd_core::op::{Ack, Claim, Nack, Op, Outcome, Reason, TxnAsk, TxnClaim};
 use lockd_core::records::txn::Verdict;
 use lockd_wire::{KeyId, LeaseId, TxnId};
 
@@ -95,6 +95,10 @@ impl History {
                     holding.over = true;
                 }
                 ends = txn.map(|txn| (txn, !op.rollback));
+                // The lease of a workflow state is nobody's holding, and decides all the same.
+                if let (None, TxnClaim::Is(named)) = (txn, op.claim.txn) {
+                    ends = self.entrust(named, !op.rollback);
+                }
             }
             Op::Abandon(op) => {
                 let txn = self.holdings.get(&op.lease).map(|own| own.txn);
