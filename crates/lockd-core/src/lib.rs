@@ -26,5 +26,5 @@ pub mod view;
 mod window;
 
 pub use decide::Limits;
-pub use machine::{Core, Footprint, Input, LoadError, Output, RequestId, SCAN_PAGE, Settings};
+pub use machine::{Core, Footprint, Input, LoadError, Output, RequestId, Settings, Strides};
 pub use moment::Moment;

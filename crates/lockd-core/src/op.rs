@@ -40,8 +40,8 @@ pub enum Op {
     /// Something that only changes messages that nobody holds.
     Tend(Tend),
     DecideTxn(DecideTxn),
-    /// Drops decisions whose retention time is over.
-    ForgetTxns(Vec<TxnId>),
+    /// Drops a decision, if its retention time is over.
+    ForgetTxn(TxnId),
 }
 
 #[derive(Debug, Clone)]
@@ -426,7 +426,7 @@ impl Op {
             | Op::Extend(_)
             | Op::WatchQueue(_)
             | Op::DecideTxn(_)
-            | Op::ForgetTxns(_) => None,
+            | Op::ForgetTxn(_) => None,
         }
     }
 }

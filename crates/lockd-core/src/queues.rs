@@ -13,7 +13,7 @@ use crate::moment::Moment;
 use crate::op::{Delivery, Dequeue};
 use crate::window::Window;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) window: Window,
     /// Consumers in the order of their arrival (request ids grow).
@@ -53,6 +53,22 @@ pub(crate) enum Patience {
 }
 
 impl Queue {
+    fn new(page: usize) -> Queue {
+        Queue {
+            window: Window::new(page),
+            consumers: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            hasty: Vec::new(),
+            newcomers: Vec::new(),
+            told: None,
+            fetching: false,
+            written: 0,
+            alarm: None,
+            touched: false,
+            passed_over_until: None,
+        }
+    }
+
     /// Whether anybody wants to know what is in it.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.consumers.is_empty() || !self.watchers.is_empty()
@@ -78,14 +94,16 @@ pub(crate) struct Queues {
     clock: VecDeque<QueueId>,
     alarms: BTreeSet<(Moment, QueueId)>,
     capacity: usize,
+    /// Of each queue's window.
+    page: usize,
 }
 
 /// How many queues the clock hand may look at for one that it wants to forget: keeps every step short.
 const SWEEP_STEPS: usize = 4;
 
 impl Queues {
-    pub(crate) fn new(capacity: usize) -> Queues {
-        Queues { map: HashMap::default(), clock: VecDeque::new(), alarms: BTreeSet::new(), capacity }
+    pub(crate) fn new(capacity: usize, page: usize) -> Queues {
+        Queues { map: HashMap::default(), clock: VecDeque::new(), alarms: BTreeSet::new(), capacity, page }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,10 +113,10 @@ impl Queues {
     /// The queue, made up now if it is not in memory.
     pub(crate) fn get(&mut self, queue: &QueueId) -> &mut Queue {
         if !self.map.contains_key(queue) {
-            self.map.insert(queue.clone(), Queue::default());
+            self.map.insert(queue.clone(), Queue::new(self.page));
             self.clock.push_back(queue.clone());
         }
-        let found = self.map.entry(queue.clone()).or_default();
+        let found = self.map.entry(queue.clone()).or_insert_with(|| Queue::new(self.page));
         found.touched = true;
         found
     }
@@ -136,10 +154,6 @@ impl Queues {
             known.alarm = None;
         }
         Some(queue)
-    }
-
-    pub(crate) fn askers(&self) -> usize {
-        self.map.values().map(|queue| queue.consumers.len() + queue.watchers.len()).sum()
     }
 
     /// Forgets idle queues beyond the capacity.

@@ -11,14 +11,13 @@ use lockd_wire::Uid;
 use crate::moment::Moment;
 use crate::records::ready::{Place, Ready};
 
-/// How many entries are asked for at once.
-pub const PAGE: usize = 256;
+/// With more entries than so many pages, the far end is forgotten again.
+const MOST_PAGES: usize = 4;
 
-/// With more entries than this, the far end is forgotten again.
-const MOST: usize = 4 * PAGE;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
+    /// How many entries are asked for at once.
+    page: usize,
     entries: BTreeMap<Place, Option<Moment>>,
     extent: Extent,
     /// A page is on its way, and tells of everything that was durable up to this batch.
@@ -51,6 +50,17 @@ pub(crate) enum Next {
 }
 
 impl Window {
+    pub(crate) fn new(page: usize) -> Window {
+        Window {
+            page: page.max(1),
+            entries: BTreeMap::new(),
+            extent: Extent::Nothing,
+            asked_at: None,
+            recent: BTreeMap::new(),
+            settle_above: 0,
+        }
+    }
+
     /// The first message behind `after` that can be delivered now. The dead that it meets are taken out, so that they are met
     /// only once; removing them from the index is up to others.
     pub(crate) fn next(&mut self, now: Moment, after: Option<Place>) -> Next {
@@ -89,7 +99,7 @@ impl Window {
             }
         }
         self.recent.insert(place, (batch, present));
-        if self.recent.len() > self.settle_above.max(2 * PAGE) {
+        if self.recent.len() > self.settle_above.max(2 * self.page) {
             self.settle(durable);
             // What has to stay is not gone through again for every change.
             self.settle_above = 2 * self.recent.len();
@@ -106,10 +116,11 @@ impl Window {
 
     fn forget_the_far_end(&mut self) {
         // The page that is on its way joins the horizon as it is now.
-        if self.entries.len() <= MOST || self.asked_at.is_some() {
+        let most = MOST_PAGES * self.page;
+        if self.entries.len() <= most || self.asked_at.is_some() {
             return;
         }
-        while self.entries.len() > MOST / 2 {
+        while self.entries.len() > most / 2 {
             self.entries.pop_last();
         }
         if let Some((&last, _)) = self.entries.last_key_value() {
@@ -123,8 +134,8 @@ impl Window {
         self.recent.retain(|_, &mut (batch, _)| batch > shown);
     }
 
-    /// Asks for a page, if none is on its way: after which place?
-    pub(crate) fn ask(&mut self, durable: u64) -> Option<Option<Place>> {
+    /// Asks for a page, if none is on its way: after which place, and how many entries?
+    pub(crate) fn ask(&mut self, durable: u64) -> Option<(Option<Place>, usize)> {
         if self.asked_at.is_some() {
             return None;
         }
@@ -134,10 +145,10 @@ impl Window {
             Extent::Everything => return None,
         };
         self.asked_at = Some(durable);
-        Some(after)
+        Some((after, self.page))
     }
 
-    /// Takes the page: at most [`PAGE`] entries in order, all that there are if there are fewer.
+    /// Takes the page: at most as many entries as were asked for, in order; all that there are if there are fewer.
     pub(crate) fn fill(&mut self, page: Vec<Ready>, durable: u64) {
         if self.asked_at.take().is_none() {
             return;
@@ -147,7 +158,7 @@ impl Window {
             _ => None,
         };
         self.extent = match page.last() {
-            Some(last) if page.len() >= PAGE => Extent::To(last.place),
+            Some(last) if page.len() >= self.page => Extent::To(last.place),
             _ => Extent::Everything,
         };
         self.entries.extend(page.into_iter().map(|ready| (ready.place, ready.dies_at)));
@@ -224,19 +235,19 @@ mod tests {
 
         /// The window against the whole index, with changes that become durable late and pages that show them or not.
         #[test]
-        fn shows_what_the_index_holds(steps in prop::collection::vec(step(), 1..120), many in prop::bool::weighted(0.2)) {
-            let mut window = Window::default();
+        fn shows_what_the_index_holds(
+            steps in prop::collection::vec(step(), 1..120), page in 1usize..6, many in prop::bool::weighted(0.3)
+        ) {
+            let mut window = Window::new(page);
             let mut index: BTreeMap<Place, ()> = BTreeMap::new();
             let (mut written, mut durable) = (0u64, 0u64);
             // The states of the index after each batch.
             let mut states = vec![index.clone()];
             let mut asked: Option<(Option<Place>, u64)> = None;
             if many {
-                // Deeper than a page.
-                for n in 0..(PAGE as u16 + 40) {
-                    let mut id = [0; 16];
-                    id[..2].copy_from_slice(&n.to_be_bytes());
-                    index.insert(Place { visible_at: Moment(1), message: Uid(id) }, ());
+                // Deeper than the window, with room between.
+                for n in 0..40 {
+                    index.insert(place(5 * n, 0), ());
                 }
                 states = vec![index.clone()];
             }
@@ -260,7 +271,7 @@ mod tests {
                         window.settle(durable);
                     }
                     Step::Ask => {
-                        if window.next(Moment(u64::MAX), None) == Next::Unknown && let Some(after) = window.ask(durable) {
+                        if window.next(Moment(u64::MAX), None) == Next::Unknown && let Some((after, _)) = window.ask(durable) {
                             asked = Some((after, durable));
                         }
                     }
@@ -268,8 +279,8 @@ mod tests {
                         let Some((after, _)) = asked.take() else { continue };
                         // Read from the durable state of now, which is at least that of the question.
                         let state = &states[durable as usize];
-                        let page = state.keys().filter(|&&place| after.is_none_or(|after| place > after)).take(PAGE);
-                        window.fill(page.map(|&place| Ready { place, dies_at: None }).collect(), durable);
+                        let found = state.keys().filter(|&&place| after.is_none_or(|after| place > after)).take(page);
+                        window.fill(found.map(|&place| Ready { place, dies_at: None }).collect(), durable);
                     }
                     Step::Deliver => {
                         let first = index.keys().next().copied();
@@ -287,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_late_or_dead_is_not_offered() {
-        let mut window = Window::default();
+        let mut window = Window::new(256);
         assert_eq!(window.next(Moment(5), None), Next::Unknown);
         window.ask(0);
         window.fill(vec![], 0);

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use lockd_core::op::{Acquire, Op, Reason, Reply};
-use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings};
+use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings, Strides};
 use lockd_wire::{KeyId, KeyName, LeaseId, Namespace, TxnId, Xid};
 
 fn acquire(key: &KeyId, number: u8) -> Op {
@@ -24,7 +24,13 @@ fn acquire(key: &KeyId, number: u8) -> Op {
 fn an_acquire_that_is_cancelled_while_its_record_loads_is_never_granted() {
     let key = KeyId::new(&Namespace::parse("n").unwrap(), &KeyName::parse("k").unwrap());
     let limits = Limits { default_ttl_ms: 1000, max_ttl_ms: 60_000, acquire_block_ms: 1000 };
-    let mut core = Core::new(Settings { limits, idle_lanes: 8, idle_queues: 8, txn_retention_ms: 60_000 });
+    let mut core = Core::new(Settings {
+        limits,
+        idle_lanes: 8,
+        idle_queues: 8,
+        txn_retention_ms: 60_000,
+        strides: Strides::default(),
+    });
     let mut out = Vec::new();
     let mut feed = |input| {
         core.handle(Moment(1), input, &mut out);

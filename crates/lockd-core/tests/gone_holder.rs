@@ -8,7 +8,7 @@ use lockd_core::op::{
     Abandon, Acquire, Claim, Content, Expect, Op, Outcome, Release, Reply, Source, TxnClaim, Update,
 };
 use lockd_core::records::key::{ContentId, Digest};
-use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings};
+use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings, Strides};
 use lockd_wire::{KeyId, KeyName, LeaseId, Namespace, TxnId, Uid, Xid};
 
 const TXN: TxnId = TxnId(Xid([7; 12]));
@@ -24,7 +24,13 @@ impl Bench {
     fn new() -> Bench {
         let limits = Limits { default_ttl_ms: 10_000, max_ttl_ms: 600_000, acquire_block_ms: 1000 };
         Bench {
-            core: Core::new(Settings { limits, idle_lanes: 8, idle_queues: 8, txn_retention_ms: 60_000 }),
+            core: Core::new(Settings {
+                limits,
+                idle_lanes: 8,
+                idle_queues: 8,
+                txn_retention_ms: 60_000,
+                strides: Strides::default(),
+            }),
             now: 1,
             asked: 0,
         }

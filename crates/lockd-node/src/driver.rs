@@ -14,7 +14,7 @@ use lockd_core::op::{Abandon, Delivery, Op, Reason, Reply};
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::ready::{self, Place};
 use lockd_core::records::txn::Decided;
-use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId, SCAN_PAGE};
+use lockd_core::{Core, Footprint, Input, LoadError, Moment, Output, RequestId};
 use lockd_store::{Committed, Direction, Engine, Progress, StoreError};
 use lockd_wire::{KeyId, LeaseId, QueueId, TxnId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -72,7 +72,7 @@ struct Errands {
 enum Wish {
     Key(KeyId),
     Txn(TxnId),
-    Page { queue: QueueId, after: Option<Place> },
+    Page { queue: QueueId, after: Option<Place>, limit: usize },
 }
 
 impl Driver {
@@ -229,7 +229,9 @@ impl Driver {
                 match output {
                     Output::Load(key) => errands.loads.push(Wish::Key(key)),
                     Output::LoadTxn(txn) => errands.loads.push(Wish::Txn(txn)),
-                    Output::Scan { queue, after } => errands.loads.push(Wish::Page { queue, after }),
+                    Output::Scan { queue, after, limit } => {
+                        errands.loads.push(Wish::Page { queue, after, limit });
+                    }
                     Output::Write { seq, batch } => match self.engine.submit(seq, batch) {
                         Committed::Now => next = Some(Input::Durable { through: seq }),
                         Committed::Later => errands.commit = true,
@@ -292,13 +294,12 @@ impl Driver {
                 let record = snapshot.get(&Decided::storage_key(txn));
                 Input::TxnLoaded { txn, record: record.map_err(|error| failed(&txn, error)) }
             }
-            Wish::Page { queue, after } => {
+            Wish::Page { queue, after, limit } => {
                 let read = || {
                     let (start, end) = ready::range(&queue);
                     let after = after.map(|place| ready::storage_key(&queue, &place));
                     let from = after.as_deref().map_or(Bound::Included(&*start), Bound::Excluded);
-                    let page =
-                        snapshot.scan((from, Bound::Excluded(&*end)), Direction::Forward, SCAN_PAGE)?;
+                    let page = snapshot.scan((from, Bound::Excluded(&*end)), Direction::Forward, limit)?;
                     let entries = page.iter().map(|(key, value)| ready::entry_of(&queue, key, value));
                     let entries: Result<Vec<_>, _> = entries.collect();
                     entries.map_err(|damaged| StoreError::Corrupt(damaged.to_string()))

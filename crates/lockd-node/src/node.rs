@@ -10,7 +10,7 @@ use lockd_core::op::{
 };
 use lockd_core::records::blob;
 use lockd_core::records::namespace::NamespaceRecord;
-use lockd_core::{Footprint, Limits, Moment, Settings};
+use lockd_core::{Footprint, Limits, Moment, Settings, Strides};
 use lockd_store::orphan::{Collected, InFlight, collect_orphans};
 use lockd_store::{Blobs, Engine, Snapshot, StoreError};
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid, UidMint, XidMint};
@@ -76,6 +76,7 @@ impl Node {
             idle_lanes: settings.idle_lanes,
             idle_queues: settings.idle_queues,
             txn_retention_ms: settings.txn_retention_ms,
+            strides: Strides::default(),
         };
         let core = recovery::recover(&*engine.snapshot(), core_settings)?;
         let driver = Driver::start(core, engine.clone(), SteadyClock::start());

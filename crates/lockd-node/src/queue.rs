@@ -171,16 +171,17 @@ impl Node {
             let (start, end) = Decided::range();
             let from = after.as_deref().map_or(start, Bound::Excluded);
             let page = self.snapshot().scan((from, end), Direction::Forward, ROUND)?;
-            let mut over = Vec::new();
+            // All are asked for before any is awaited, so that they share a sync.
+            let mut forgotten = Vec::new();
             for (storage_key, value) in &page {
                 if Decided::decode(value).map_err(corrupt)?.expires_at <= now {
-                    over.push(Decided::txn_of(storage_key).map_err(corrupt)?);
+                    let txn = Decided::txn_of(storage_key).map_err(corrupt)?;
+                    forgotten.push(self.driver.submit(Op::ForgetTxn(txn), None));
                 }
             }
-            if !over.is_empty() {
-                let forgotten: Result<bool, Refusal> =
-                    call!(self, Op::ForgetTxns(over), None, Reply::Tended(done) => done);
-                if forgotten.is_err_and(|refusal| refusal.reason == Reason::StoreFailed) {
+            for pending in forgotten {
+                if matches!(pending.answer().await, Reply::Refused(refusal) if refusal.reason == Reason::StoreFailed)
+                {
                     return Ok(());
                 }
             }

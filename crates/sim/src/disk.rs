@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lockd_core::records::key::{self, KeyRecord, Lease, Place, Staged, StagedState};
 use lockd_core::records::ready::{self, Ready};
 use lockd_core::records::{blob, content, dead, held, mortal, namespace, txn};
-use lockd_core::{Input, Moment, SCAN_PAGE};
+use lockd_core::{Input, Moment};
 use lockd_store::{Batch, BlobId, Change};
 use lockd_wire::{KeyId, QueueId, TxnId};
 
@@ -36,7 +36,7 @@ pub struct Disk {
 pub enum Wanted {
     Key(KeyId),
     Decision(TxnId),
-    Page { queue: QueueId, after: Option<ready::Place> },
+    Page { queue: QueueId, after: Option<ready::Place>, limit: usize },
 }
 
 impl Wanted {
@@ -223,14 +223,14 @@ impl Disk {
 }
 
 fn look(durable: &Records, wanted: &Wanted) -> Checked<Found> {
-    let Wanted::Page { queue, after } = wanted else {
+    let Wanted::Page { queue, after, limit } = wanted else {
         let found = wanted.storage_key().and_then(|storage_key| durable.get(&storage_key).cloned());
         return Ok(Found::Record(found));
     };
     let (start, end) = ready::range(queue);
     let after = after.map(|place| ready::storage_key(queue, &place));
     let from = after.map_or(Bound::Included(start), Bound::Excluded);
-    let entries = durable.range((from, Bound::Excluded(end))).take(SCAN_PAGE);
+    let entries = durable.range((from, Bound::Excluded(end))).take(*limit);
     let page: Result<Vec<Ready>, _> =
         entries.map(|(key, value)| ready::entry_of(queue, key, value)).collect();
     match page {

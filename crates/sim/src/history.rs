@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockd_core::Limits;
 use lockd_core::RequestId;
-use lockd_core::op::{Ack, Claim, Nack, Op, Outcome, Reason, TxnAsk};
+use lockd_core::op::{Ack, Claim, Nack, Op, Outcome, Reason, TxnAsk, TxnClaim};
 use lockd_core::records::txn::Verdict;
 use lockd_wire::{KeyId, LeaseId, TxnId};
 
@@ -64,8 +64,8 @@ struct Open {
     ends: Option<(TxnId, bool)>,
     /// The key whose lease is wanted for as long as it takes.
     waits_for: Option<KeyId>,
-    /// What a commit must make visible: keys with the versions that clients were told.
-    commits: Vec<(KeyId, u64)>,
+    /// What a commit must make visible: leases on keys with the versions that clients were told.
+    commits: Vec<(LeaseId, KeyId, u64)>,
 }
 
 impl History {
@@ -88,13 +88,17 @@ impl History {
                 for (lease, held) in mates() {
                     let sure = !held.over && (!doubtful || Some(*lease) == op.claim.lease);
                     if let Some((version, _)) = held.staged.filter(|_| sure) {
-                        commits.push((held.key.clone(), version));
+                        commits.push((*lease, held.key.clone(), version));
                     }
                 }
                 for holding in self.holdings.values_mut().filter(|held| Some(held.txn) == txn) {
                     holding.over = true;
                 }
                 ends = txn.map(|txn| (txn, !op.rollback));
+                // The lease of a workflow state is nobody's holding, and decides all the same.
+                if let (None, TxnClaim::Is(named)) = (txn, op.claim.txn) {
+                    ends = self.entrust(named, !op.rollback);
+                }
             }
             Op::Abandon(op) => {
                 let txn = self.holdings.get(&op.lease).map(|own| own.txn);
@@ -216,7 +220,15 @@ impl History {
                 Ok(())
             }
             Shape::Released(Outcome::Committed) => {
-                for (key, version) in open.commits {
+                // If a lease of them has expired meanwhile, the others may have been rolled back with it.
+                let lasts =
+                    |lease: &LeaseId| self.holdings.get(lease).is_some_and(|held| held.until > self.latest);
+                let sure = open.commits.iter().all(|(lease, ..)| lasts(lease));
+                let own = if let Op::Release(op) = op { op.claim.lease } else { None };
+                for (lease, key, version) in open.commits {
+                    if !sure && Some(lease) != own {
+                        continue;
+                    }
                     let seen = self.keys.entry(key).or_default();
                     seen.version = seen.version.max(version);
                 }

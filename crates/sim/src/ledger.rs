@@ -46,6 +46,8 @@ struct Known {
     /// Somebody was told that it is removed.
     gone: bool,
     tokens: BTreeSet<u64>,
+    /// The transactions under which it was delivered.
+    txns: BTreeSet<TxnId>,
     /// Failures that consumers wanted to be counted.
     failures: u64,
     /// The newest delivery that somebody was told of, and until when it lasts.
@@ -78,6 +80,7 @@ impl Ledger {
                     unwanted: false,
                     gone: false,
                     tokens: BTreeSet::new(),
+                    txns: BTreeSet::new(),
                     failures: 0,
                     holder: None,
                 };
@@ -168,7 +171,9 @@ impl Ledger {
             (Op::Ack(op), Shape::Acked) => {
                 let named = op.handle.txn.flatten().is_some_and(|txn| self.named.contains(&txn));
                 let joined = named || self.is_joined(&op.handle.queue);
-                if let Some(known) = self.known(&op.handle).filter(|_| !joined) {
+                // Whoever names a transaction of somebody else is told what became of that one.
+                let own = |known: &Known| op.handle.txn.flatten().is_none_or(|txn| known.txns.contains(&txn));
+                if let Some(known) = self.known(&op.handle).filter(|known| !joined && own(known)) {
                     promise(!known.gone, "a message is acknowledged once", || format!("{:?}", op.handle))?;
                     known.gone = true;
                 }
@@ -206,6 +211,7 @@ impl Ledger {
         let Some(known) = self.messages.get_mut(&key) else {
             return broken("nothing is delivered that nobody has sent", key.to_string());
         };
+        known.txns.insert(delivery.txn);
         promise(!known.gone, "what is acknowledged is never delivered again", || key.to_string())?;
         promise(
             value_of(delivery.payload.sha256) == known.payload && delivery.max_attempts == known.max_attempts,

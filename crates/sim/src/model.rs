@@ -164,7 +164,7 @@ impl KeyModel {
             | Op::WatchQueue(_)
             | Op::Tend(_)
             | Op::DecideTxn(_)
-            | Op::ForgetTxns(_) => return Verdict::Wait,
+            | Op::ForgetTxn(_) => return Verdict::Wait,
             Op::Keepalive(op) => self.prove(now, &op.claim).map(|mut lease| {
                 lease.expires = expiry(now, limits.ttl_ms(op.ttl_seconds));
                 let shape = Shape::Renewed {

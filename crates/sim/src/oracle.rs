@@ -3,12 +3,14 @@
 //!
 //! The order of the batches is thereby a proof of linearizability against the reference in [`crate::model`].
 
+mod accord;
 mod answers;
 mod batches;
 mod handles;
 mod market;
 mod prepared;
 mod settled;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,7 @@ use lockd_core::op::{Acquire, Op};
 use lockd_core::records::key::{self, KeyRecord};
 use lockd_core::records::namespace::NamespaceRecord;
 use lockd_core::records::txn::{Decided, Pending};
-use lockd_core::{Limits, RequestId};
+use lockd_core::{Limits, RequestId, Settings};
 use lockd_wire::{KeyId, LeaseId, TxnId, Uid};
 
 use self::market::Deed;
@@ -29,6 +31,10 @@ use crate::violation::{Checked, promise};
 #[derive(Debug)]
 pub struct Oracle {
     limits: Limits,
+    /// How long decisions are remembered.
+    retention: u64,
+    /// While so many batches are on their way, the core leaves expired leases alone.
+    sweep: u64,
     /// There are queues, and transactions by name.
     market: bool,
     /// All records as of the newest batch, durable or not.
@@ -86,8 +92,8 @@ struct Asked {
     saw_nothing: bool,
     /// There was a moment at which the transaction was open.
     saw_open: bool,
-    /// Heads that the queue has had.
-    heads: Vec<Option<Uid>>,
+    /// Heads that the queue has had, and the batches that made them so.
+    heads: Vec<(Option<Uid>, u64)>,
     /// When no record was on its way any more, so that an acquire was in line if it had to be.
     in_line: Option<u64>,
     /// The batch that carried it out, and what the client must be told.
@@ -97,9 +103,15 @@ struct Asked {
 }
 
 impl Oracle {
-    pub fn new(limits: Limits, market: bool) -> Oracle {
+    pub fn new(settings: &Settings, market: bool) -> Oracle {
+        Oracle::after(settings.limits, settings.txn_retention_ms, settings.strides.sweep as u64, market)
+    }
+
+    fn after(limits: Limits, retention: u64, sweep: u64, market: bool) -> Oracle {
         Oracle {
             limits,
+            retention,
+            sweep,
             market,
             written: Records::new(),
             keys: BTreeMap::new(),
@@ -125,6 +137,11 @@ impl Oracle {
         self.step = step;
         self.now = self.now.max(now);
         self.look_around();
+    }
+
+    /// The time in the core.
+    pub fn time(&self) -> u64 {
+        self.now
     }
 
     pub fn asked(&mut self, id: RequestId, op: &Op) {
@@ -228,10 +245,14 @@ impl Oracle {
         }
     }
 
-    /// When an acquire must have been told that it has waited long enough.
+    /// When an acquire or a consumer must have been told that it has waited long enough.
     fn patience_ends(&self, asked: &Asked) -> Option<u64> {
-        let Op::Acquire(op) = &asked.op else { return None };
-        Some(expiry(asked.in_line?, self.patience(op)?))
+        let patience = match &asked.op {
+            Op::Acquire(op) => self.patience(op)?,
+            Op::Dequeue(op) if op.wait_seconds > 0 => op.wait_seconds.unsigned_abs() * 1000,
+            _ => return None,
+        };
+        Some(expiry(asked.in_line?, patience))
     }
 
     /// A request was not the one that caused a batch after all. If only one is left, that was it.
@@ -269,8 +290,9 @@ impl Oracle {
             )?;
         }
         let settings = std::mem::take(&mut self.settings);
-        let (step, limits, market) = (self.step, self.limits, self.market);
-        *self = Oracle { step, written: durable.clone(), ..Oracle::new(limits, market) };
+        let fresh = Oracle::after(self.limits, self.retention, self.sweep, self.market);
+        let step = self.step;
+        *self = Oracle { step, written: durable.clone(), ..fresh };
         for (storage_key, value) in durable {
             if let (Ok(txn), Ok(pending)) = (Pending::txn_of(storage_key), Pending::decode(value)) {
                 let (participants, term) = (pending.participants.clone(), pending.term);

@@ -6,7 +6,7 @@ mod events;
 use std::fmt::Write as _;
 
 use lockd_core::op::{Abandon, Attached, Op, Reason, Reply, Source};
-use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings};
+use lockd_core::{Core, Input, Limits, Moment, Output, RequestId, Settings, Strides};
 use lockd_wire::{KeyId, KeyName, Namespace};
 
 use crate::client::{Client, Common, Market};
@@ -75,6 +75,8 @@ pub struct World {
     letters: Vec<Letter>,
     /// Grants that did not reach their clients.
     undelivered: Vec<Abandon>,
+    /// What housekeeping has seen to be done and has not done yet.
+    chores: Vec<Op>,
     oracle: Oracle,
     history: History,
     ledger: Ledger,
@@ -117,7 +119,9 @@ impl World {
             drain: rare(&mut dice, 2),
         };
         let idle_lanes = if dice.percent(20) { 64 } else { dice.below(4) as usize };
-        let settings = Settings { limits: LIMITS, idle_lanes, idle_queues: 2, txn_retention_ms: 3_600_000 };
+        let strides = strides(&mut dice);
+        let settings =
+            Settings { limits: LIMITS, idle_lanes, idle_queues: 2, txn_retention_ms: 3_600_000, strides };
         let settings = match &market {
             Some(_) => Settings { txn_retention_ms: dice.between(2_000, 90_000), ..settings },
             None => settings,
@@ -132,7 +136,8 @@ impl World {
             common,
             letters: Vec::new(),
             undelivered: Vec::new(),
-            oracle: Oracle::new(LIMITS, has_market(seed)),
+            chores: Vec::new(),
+            oracle: Oracle::new(&settings, has_market(seed)),
             history: History::default(),
             ledger: Ledger::default(),
             clock: 1_000_000,
@@ -192,7 +197,7 @@ impl World {
             (when(!self.failed, climate.failure), Event::Failure),
             (when(!self.draining, climate.drain), Event::Drain),
             (when(!self.disk.dead.is_empty(), climate.load), Event::DeleteBlob),
-            (when(self.common.market.is_some(), climate.tick / 3), Event::TidyUp),
+            (when(self.common.market.is_some(), climate.tick / 2), Event::TidyUp),
         ];
         match self.dice.weighted(&events) {
             Some(Event::Client) => self.act(),
@@ -220,10 +225,16 @@ impl World {
 
     /// Gives the core one input and does what it asks for.
     fn feed(&mut self, input: Input) -> Checked {
+        let ticked = matches!(input, Input::Tick);
+        self.feed_and_look(input, ticked)
+    }
+
+    /// The same; `ticked`: everything that was due must have been done by now.
+    fn feed_and_look(&mut self, input: Input, ticked: bool) -> Checked {
         self.oracle.turn(self.step, self.clock);
         self.history.turn(self.step, self.clock);
         self.ledger.turn(self.clock);
-        let (mut hint, mut ticked) = (None, false);
+        let mut hint = None;
         match &input {
             Input::Request { id, op } => {
                 hint = Some(*id);
@@ -242,8 +253,7 @@ impl World {
                 self.oracle.draining();
                 self.history.draining();
             }
-            Input::Tick => ticked = true,
-            Input::Loaded { .. } | Input::TxnLoaded { .. } | Input::Scanned { .. } => {}
+            Input::Tick | Input::Loaded { .. } | Input::TxnLoaded { .. } | Input::Scanned { .. } => {}
         }
         let mut out = Vec::new();
         self.core.handle(Moment(self.clock), input, &mut out);
@@ -263,9 +273,9 @@ impl World {
                     self.note(|| format!("  load transaction {txn}"));
                     self.disk.ask(Wanted::Decision(txn))?;
                 }
-                Output::Scan { queue, after } => {
-                    self.note(|| format!("  scan {queue} after {after:?}"));
-                    self.disk.ask(Wanted::Page { queue, after })?;
+                Output::Scan { queue, after, limit } => {
+                    self.note(|| format!("  scan {limit} of {queue} after {after:?}"));
+                    self.disk.ask(Wanted::Page { queue, after, limit })?;
                 }
             }
         }
@@ -295,10 +305,23 @@ impl World {
         if unused && let Some(Source::Blob(blob)) = source(&op) {
             self.disk.blobs.remove(blob);
         }
-        if !matches!(op, Op::Abandon(_) | Op::ForgetTxns(_)) {
+        if !matches!(op, Op::Abandon(_) | Op::ForgetTxn(_)) {
             self.letters.push(Letter { id, op, shape });
         }
         Ok(())
+    }
+}
+
+/// Mostly short ones, so that queues are longer than pages and more is due than is done in one go.
+fn strides(dice: &mut Dice) -> Strides {
+    let usual = Strides::default();
+    let mut short =
+        |most: u64, usual: usize| if dice.percent(75) { dice.between(1, most) as usize } else { usual };
+    Strides {
+        page: short(4, usual.page),
+        fetch_ahead: short(3, usual.fetch_ahead),
+        sweep: short(6, usual.sweep),
+        alarms: short(2, usual.alarms),
     }
 }
 

@@ -15,12 +15,6 @@ use crate::records::key::Lease;
 use crate::records::ready::{Place, Ready};
 use crate::window::Next;
 
-/// How many records of the next messages are asked for together.
-const FETCH_AHEAD: usize = 16;
-
-/// How many queues are looked after in one tick.
-const ALARMS_AT_ONCE: usize = 32;
-
 /// Why somebody waits no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -121,8 +115,8 @@ impl Core {
             let next = match queue.window.next(now, passed.filter(|_| stateful)) {
                 Next::Ready(ready) => ready,
                 Next::Unknown => {
-                    if let Some(after) = queue.window.ask(durable) {
-                        turn.scans.push((id.clone(), after));
+                    if let Some((after, limit)) = queue.window.ask(durable) {
+                        turn.scans.push((id.clone(), after, limit));
                     }
                     return Served::Interrupted;
                 }
@@ -197,16 +191,16 @@ impl Core {
 
     /// Asks for the records of the next message, and of some that come after it.
     fn fetch(&mut self, id: &QueueId, mut keys: SmallVec<[KeyId; 4]>, turn: &mut Turn) {
-        let now = self.now;
+        let (now, most) = (self.now, self.settings.strides.fetch_ahead);
         let queue = self.queues.get(id);
         queue.fetching = true;
         let wanted: usize = queue
             .consumers
             .values()
-            .take(FETCH_AHEAD)
+            .take(most)
             .map(|consumer| consumer.op.ids.len() - consumer.collected.len().min(consumer.op.ids.len()))
             .sum();
-        let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, FETCH_AHEAD)).collect();
+        let ahead: Vec<Place> = queue.window.due(now).take(wanted.clamp(1, most)).collect();
         for place in ahead {
             let key = KeyId::of_message(id, place.message);
             if !keys.contains(&key) {
@@ -296,8 +290,8 @@ impl Core {
             Next::Later(at) => (None, Some(at)),
             Next::Never => (None, None),
             Next::Unknown => {
-                if let Some(after) = queue.window.ask(durable) {
-                    turn.scans.push((id.clone(), after));
+                if let Some((after, limit)) = queue.window.ask(durable) {
+                    turn.scans.push((id.clone(), after, limit));
                 }
                 return None;
             }
@@ -422,7 +416,7 @@ impl Core {
 
     /// Looks after queues in which something has become due.
     pub(super) fn look_after_queues(&mut self, out: &mut Vec<Output>) {
-        for _ in 0..ALARMS_AT_ONCE {
+        for _ in 0..self.settings.strides.alarms {
             if self.failed {
                 return;
             }

@@ -132,7 +132,9 @@ impl Core {
         let damaged = || Reason::Damaged.plain();
         decide::unchanged(&self.lanes.ready(&held.key).ok_or_else(damaged)?.record, &op.handle)?;
         if let Some(state) = &op.handle.state {
-            decide::holds_state(&self.lanes.ready(&held.state_key).ok_or_else(damaged)?.record, now, state)?;
+            let lane = self.lanes.ready(&held.state_key).ok_or_else(damaged)?;
+            turn.basis = turn.basis.max(lane.written);
+            decide::holds_state(&lane.record, now, state)?;
         }
         let lane = self.lanes.ready(&held.key).ok_or_else(damaged)?;
         let mut extended = decide::extend(&mut lane.record, held.message, now, op).ok_or_else(damaged)?;

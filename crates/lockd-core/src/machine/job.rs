@@ -205,6 +205,7 @@ impl Core {
                         }
                     }
                 }
+                Op::ForgetTxn(txn) => wanted.decision = Some(*txn),
                 Op::Release(release) => {
                     self.want_key(
                         &release.key,

@@ -7,18 +7,17 @@ use crate::moment::Moment;
 use crate::op::{Reason, Refusal, Reply};
 use crate::records::key::{KeyRecord, Lease};
 
-/// Expired leases are cleared a few at a time and only while few batches of this kind are under way, so that thousands that
-/// expire together delay nobody else. What others have under way does not count: they could hold up expiry for ever.
-const SWEEP_AT_ONCE: usize = 32;
-
 impl Core {
+    /// Expired leases are cleared a few at a time and only while few batches of this kind are under way, so that thousands
+    /// that expire together delay nobody else. What others have under way does not count: they could hold up expiry for
+    /// ever.
     pub(super) fn may_sweep(&self) -> bool {
-        !self.failed && self.sweeps.len() < SWEEP_AT_ONCE
+        !self.failed && self.sweeps.len() < self.settings.strides.sweep
     }
 
     /// Clears some of the leases whose time is over.
     pub(super) fn sweep(&mut self, out: &mut Vec<Output>) {
-        for _ in 0..SWEEP_AT_ONCE {
+        for _ in 0..self.settings.strides.sweep {
             if !self.may_sweep() {
                 return;
             }
@@ -35,7 +34,7 @@ impl Core {
 
     /// Answers some of the waiters whose patience is over.
     pub(super) fn time_out(&mut self, out: &mut Vec<Output>) {
-        for _ in 0..SWEEP_AT_ONCE {
+        for _ in 0..self.settings.strides.sweep {
             match self.deadlines.first() {
                 Some(&(at, id)) if at <= self.now => {
                     self.deadlines.pop_first();

@@ -89,9 +89,9 @@ pub enum Output {
     Load(KeyId),
     /// Read the record of a decided transaction, and feed it back as [`Input::TxnLoaded`].
     LoadTxn(TxnId),
-    /// Read the next [`SCAN_PAGE`] entries of a queue's ready index as of the newest durable state, and feed them back as
-    /// [`Input::Scanned`].
-    Scan { queue: QueueId, after: Option<Place> },
+    /// Read so many of the next entries of a queue's ready index as of the newest durable state, and feed them back as
+    /// [`Input::Scanned`]: fewer only if there are no more.
+    Scan { queue: QueueId, after: Option<Place>, limit: usize },
     /// Commit this batch after all earlier ones. The numbers count up from 1 without gaps.
     Write { seq: u64, batch: Batch },
     /// Tell the client. Every request is answered exactly once.
@@ -107,10 +107,28 @@ pub struct Settings {
     pub idle_queues: usize,
     /// How long the decision about a transaction is remembered, in milliseconds.
     pub txn_retention_ms: u64,
+    pub strides: Strides,
 }
 
-/// How many index entries the core asks for at once.
-pub use crate::window::PAGE as SCAN_PAGE;
+/// How much the core does in one go. Servers take the default; the simulator takes short ones, to see all the ends of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strides {
+    /// Entries of a queue's ready index that are asked for together.
+    pub page: usize,
+    /// Records of the next messages that are asked for together.
+    pub fetch_ahead: usize,
+    /// Expired leases that are cleared, and waiters that are sent home, in one tick; expired leases wait while so many
+    /// batches of this kind are under way, so that thousands that expire together delay nobody else.
+    pub sweep: usize,
+    /// Queues that are looked after in one tick.
+    pub alarms: usize,
+}
+
+impl Default for Strides {
+    fn default() -> Strides {
+        Strides { page: 256, fetch_ahead: 16, sweep: 32, alarms: 32 }
+    }
+}
 
 /// What the core has in memory; all but the lanes are zero when nothing is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +178,7 @@ impl Core {
             lanes: Lanes::new(settings.idle_lanes),
             book: LeaseBook::default(),
             namespaces: HashMap::default(),
-            queues: Queues::new(settings.idle_queues),
+            queues: Queues::new(settings.idle_queues, settings.strides.page),
             txns: Txns::default(),
             answers: Answers::default(),
             written: 0,
@@ -231,7 +249,7 @@ impl Core {
             held_leases: self.book.len(),
             unanswered: self.answers.waiting(),
             queues: self.queues.len(),
-            queue_waiters: self.queues.askers(),
+            queue_waiters: self.attending.len(),
             pending_txns: self.txns.len(),
         }
     }

@@ -47,7 +47,12 @@ impl Core {
 
     /// What is known to be decided. A job that needs this has had it read.
     pub(super) fn decision(&self, txn: TxnId, turn: &mut Turn) -> Option<Decided> {
-        let decided = match self.txns.recent(txn) {
+        self.recorded(txn, turn).filter(|decided| decided.expires_at > self.now)
+    }
+
+    /// The same, also if it need not be remembered any longer.
+    fn recorded(&self, txn: TxnId, turn: &mut Turn) -> Option<Decided> {
+        match self.txns.recent(txn) {
             Some((batch, decided)) => {
                 turn.basis = turn.basis.max(*batch);
                 decided.clone()
@@ -56,8 +61,7 @@ impl Core {
                 Some((known, decided)) if *known == txn => decided.clone(),
                 _ => None,
             },
-        };
-        decided.filter(|decided| decided.expires_at > self.now)
+        }
     }
 
     pub(super) fn decide_txn(&mut self, op: DecideTxn, turn: &mut Turn) -> Reply {
@@ -271,14 +275,14 @@ impl Core {
         }
     }
 
-    pub(super) fn forget_txns(&mut self, txns: Vec<TxnId>, turn: &mut Turn) -> Reply {
-        for txn in txns {
-            // One that is in use again has a newer decision to come.
-            if self.txns.recent(txn).is_none() {
-                turn.decided_txns.push((txn, None));
-            }
+    /// Whoever asks has seen that the retention was over, but the transaction may have been decided anew since then.
+    pub(super) fn forget_txn(&mut self, txn: TxnId, turn: &mut Turn) -> Reply {
+        let recorded = self.recorded(txn, turn);
+        let over = recorded.is_some_and(|decided| decided.expires_at <= self.now);
+        if over {
+            turn.decided_txns.push((txn, None));
         }
-        Reply::Tended(!turn.decided_txns.is_empty())
+        Reply::Tended(over)
     }
 }
 

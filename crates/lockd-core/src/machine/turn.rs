@@ -39,7 +39,7 @@ pub(super) struct Turn {
     /// Queues in which something has happened that somebody may be waiting for.
     touched: Distinct<QueueId>,
     /// Index pages to be read.
-    pub(super) scans: SmallVec<[(QueueId, Option<ReadyPlace>); 1]>,
+    pub(super) scans: SmallVec<[(QueueId, Option<ReadyPlace>, usize); 1]>,
     pub(super) pending_txns: SmallVec<[(TxnId, Option<Pending>); 1]>,
     pub(super) decided_txns: SmallVec<[(TxnId, Option<Decided>); 1]>,
     /// What the store said of a transaction, if the job asked.
@@ -106,7 +106,7 @@ impl Core {
             Op::Extend(op) => self.extend(&op, turn),
             Op::Tend(op) => self.tend(&op, turn),
             Op::DecideTxn(op) => self.decide_txn(op, turn),
-            Op::ForgetTxns(txns) => self.forget_txns(txns, turn),
+            Op::ForgetTxn(txn) => self.forget_txn(txn, turn),
             Op::Keepalive(op) => self.under_lease(&op.key.clone(), turn, |record, now, limits, _| {
                 decide::keepalive(record, now, &op, limits)
                     .map(|renewed| (Changed::Yes, Reply::Renewed(renewed)))
@@ -458,7 +458,7 @@ impl Core {
             basis = seq;
             out.push(Output::Write { seq, batch });
         }
-        out.extend(scans.into_iter().map(|(queue, after)| Output::Scan { queue, after }));
+        out.extend(scans.into_iter().map(|(queue, after, limit)| Output::Scan { queue, after, limit }));
         for (id, reply) in answers {
             if let Some(reply) = self.answers.hold(basis, id, reply) {
                 out.push(Output::Answer { id, reply });

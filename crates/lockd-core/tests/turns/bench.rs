@@ -11,7 +11,7 @@ use lockd_core::op::{
 use lockd_core::records::key::{self, ContentId, Digest, KeyRecord, Lease};
 use lockd_core::records::ready::{self, Place};
 use lockd_core::records::txn::Decided;
-use lockd_core::{Core, Input, Limits, LoadError, Moment, Output, RequestId, SCAN_PAGE, Settings};
+use lockd_core::{Core, Input, Limits, LoadError, Moment, Output, RequestId, Settings, Strides};
 use lockd_store::{Batch, Change};
 use lockd_wire::{KeyId, KeyName, LeaseId, Namespace, QueueId, QueueName, TxnId, Uid, Xid};
 
@@ -51,7 +51,13 @@ impl Bench {
     pub(crate) fn new() -> Bench {
         let limits = Limits { default_ttl_ms: 30_000, max_ttl_ms: 3_600_000, acquire_block_ms: 1000 };
         Bench {
-            core: Core::new(Settings { limits, idle_lanes: 64, idle_queues: 8, txn_retention_ms: 600_000 }),
+            core: Core::new(Settings {
+                limits,
+                idle_lanes: 64,
+                idle_queues: 8,
+                txn_retention_ms: 600_000,
+                strides: Strides::default(),
+            }),
             now: 1000,
             minted: 0,
             disk: BTreeMap::new(),
@@ -91,8 +97,8 @@ impl Bench {
                         let record = Ok(self.disk.get(&Decided::storage_key(txn)).cloned());
                         inputs.push_back(Input::TxnLoaded { txn, record });
                     }
-                    Output::Scan { queue, after } => {
-                        let page = Ok(self.page(&queue, after));
+                    Output::Scan { queue, after, limit } => {
+                        let page = Ok(self.page(&queue, after, limit));
                         inputs.push_back(Input::Scanned { queue, page });
                     }
                 }
@@ -112,11 +118,11 @@ impl Bench {
         }
     }
 
-    fn page(&self, queue: &QueueId, after: Option<Place>) -> Vec<ready::Ready> {
+    fn page(&self, queue: &QueueId, after: Option<Place>, limit: usize) -> Vec<ready::Ready> {
         let (start, end) = ready::range(queue);
         let after = after.map(|place| ready::storage_key(queue, &place));
         let from = after.map_or(Bound::Included(start), Bound::Excluded);
-        let page = self.disk.range((from, Bound::Excluded(end))).take(SCAN_PAGE);
+        let page = self.disk.range((from, Bound::Excluded(end))).take(limit);
         page.map(|(key, value)| ready::entry_of(queue, key, value).unwrap()).collect()
     }
 

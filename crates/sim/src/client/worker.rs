@@ -4,7 +4,7 @@ use bytes::Bytes;
 use lockd_core::Moment;
 use lockd_core::op::{
     Ack, Claim, DecideTxn, Delivery, DeliveryIds, Dequeue, Enqueue, Expect, Extend, Handle, Intent, MetaEtag,
-    Nack, Op, StateHandle, Tend, TxnAsk, TxnClaim, Update, WatchQueue,
+    Nack, Op, Release, StateHandle, Tend, TxnAsk, TxnClaim, Update, WatchQueue,
 };
 use lockd_core::records::txn::Verdict;
 use lockd_wire::{KeyId, LeaseId, Namespace, QueueId, QueueName, TxnId, Uid};
@@ -252,6 +252,7 @@ fn use_parcel(dice: &mut Dice, common: &mut Common, parcel: &Parcel) -> Op {
                 false => Intent::Defer,
             },
         }),
+        70..73 if parcel.handle.state.is_some() => release_state(dice, parcel),
         70..85 => Op::Extend(Extend { handle, by_seconds: a_few(dice, 70, 30) }),
         _ => match (parcel.handle.message, parcel.handle.state) {
             (Some(message), Some(state)) => Op::Update(Update {
@@ -264,6 +265,17 @@ fn use_parcel(dice: &mut Dice, common: &mut Common, parcel: &Parcel) -> Op {
             _ => Op::Ack(Ack { handle, state_etag: None }),
         },
     }
+}
+
+/// The lease on a workflow state is a lease like any other.
+fn release_state(dice: &mut Dice, parcel: &Parcel) -> Op {
+    let state = parcel.handle.state.unwrap_or(StateHandle { lease: None, token: 0 });
+    let message = parcel.handle.message.unwrap_or(Uid([0; 16]));
+    Op::Release(Release {
+        key: KeyId::of_queue_state(&parcel.handle.queue, message),
+        claim: Claim { lease: state.lease, token: state.token, txn: TxnClaim::Is(Some(parcel.txn)) },
+        rollback: dice.percent(50),
+    })
 }
 
 fn decide(dice: &mut Dice, common: &mut Common) -> Option<Op> {
@@ -293,7 +305,7 @@ fn decide(dice: &mut Dice, common: &mut Common) -> Option<Op> {
         participants.clear();
     }
     let expires = if dice.percent(40) { market.now + dice.between(1, 30_000) } else { 0 };
-    let term = if dice.percent(4) { dice.between(1, 3) } else { 0 };
+    let term = if dice.percent(12) { dice.between(1, 3) } else { 0 };
     Some(Op::DecideTxn(DecideTxn { txn, ask, participants, expires_at: Moment(expires), term }))
 }
 

@@ -86,6 +86,8 @@ impl MessageModel {
 pub enum Purpose {
     Ack,
     Nack,
+    /// A nack that decides a transaction.
+    NackInTxn,
     Extend,
 }
 
@@ -234,7 +236,12 @@ impl KeyModel {
         if lease.expires <= now {
             return Err(Reason::LeaseExpired);
         }
-        if stale && purpose != Purpose::Ack && !(purpose == Purpose::Nack && lease.coordinated) {
+        let decides = match purpose {
+            Purpose::Ack | Purpose::NackInTxn => true,
+            Purpose::Nack => lease.coordinated,
+            Purpose::Extend => false,
+        };
+        if stale && !decides {
             return Err(Reason::MessageChanged);
         }
         Ok(())

@@ -6,7 +6,7 @@ use lockd_core::records::txn::Verdict;
 use lockd_wire::KeyId;
 
 use super::market::{Deed, Kind};
-use super::{Asked, Oracle};
+use super::{Asked, Era, Oracle};
 use crate::model::message::{Purpose, marker_refusal, message_key};
 use crate::model::{KeyModel, value_of};
 use crate::shape::Shape;
@@ -25,7 +25,7 @@ impl Oracle {
                 | Op::Extend(_)
                 | Op::Tend(_)
                 | Op::DecideTxn(_)
-                | Op::ForgetTxns(_)
+                | Op::ForgetTxn(_)
         )
     }
 
@@ -35,7 +35,10 @@ impl Oracle {
             _ => None,
         };
         let right = match (&asked.op, shape) {
-            (Op::Enqueue(_) | Op::Dequeue(_), _) if reason == Some(Reason::Draining) => self.draining,
+            // Whoever has something in his hands already gets it.
+            (Op::Enqueue(_) | Op::Dequeue(_), _) if reason == Some(Reason::Draining) => {
+                self.draining && asked.collected == 0
+            }
             (Op::Dequeue(_) | Op::WatchQueue(_), _) if reason == Some(Reason::Cancelled) => asked.cancelled,
             (Op::Enqueue(op), Shape::Enqueued(enqueued)) => {
                 let key = KeyId::of_message(&op.queue, op.message);
@@ -64,7 +67,9 @@ impl Oracle {
             }
             (Op::WatchQueue(op), Shape::Viewed(view)) => {
                 let head = view.head.map(|head| head.message);
-                op.known != Some(head) && asked.heads.contains(&head)
+                let durable =
+                    |&&(had, batch): &&(Option<lockd_wire::Uid>, u64)| had == head && batch <= self.told;
+                op.known != Some(head) && asked.heads.iter().any(|had| durable(&had))
             }
             (Op::Ack(op), Shape::Acked) => self.acked(asked, &op.handle),
             (Op::Nack(op), Shape::Requeued(etag)) => {
@@ -95,7 +100,9 @@ impl Oracle {
             (Op::Ack(op), _) => {
                 let marker =
                     |model: &KeyModel, _: u64| reason.is_some() && marker_refusal(model, op) == reason;
-                self.refused(asked, &op.handle, Purpose::Ack, reason, Verdict::Commit)
+                let replayed =
+                    reason == Some(Reason::MessageNotFound) && self.stayed_committed(asked, &op.handle);
+                (!replayed && self.refused(asked, &op.handle, Purpose::Ack, reason, Verdict::Commit))
                     || self.committed_without_some(asked, &op.handle, reason)
                     || self.at_some_time(asked, &op.handle, marker)
             }
@@ -110,7 +117,7 @@ impl Oracle {
             }
             (Op::Tend(op), Shape::Tended(done)) => self.tended(asked, op, *done),
             (Op::DecideTxn(op), _) => self.answer_txn(asked, op, shape),
-            (Op::ForgetTxns(_), Shape::Tended(_)) => true,
+            (Op::ForgetTxn(_), Shape::Tended(_)) => true,
             _ => false,
         };
         promise(right, "an answer about messages or transactions is true and durable", || {
@@ -163,7 +170,10 @@ impl Oracle {
     }
 
     fn acked(&mut self, asked: &Asked, handle: &Handle) -> bool {
-        let Some(key) = message_key(handle) else { return false };
+        // What no message of ours can be called is gone, if its transaction was committed.
+        let Some(key) = message_key(handle) else {
+            return self.was_decided(asked, handle, Verdict::Commit);
+        };
         let by_this = self.claim(&key, asked, |deed| {
             deed.lease == handle.lease
                 && deed.after == KeyModel::default()
@@ -194,6 +204,19 @@ impl Oracle {
         let Some(eras) = handle.txn.flatten().and_then(|txn| self.decided.get(&txn)) else { return false };
         self.during(eras, asked, |decided, now| {
             decided.as_ref().is_some_and(|decided| decided.verdict == verdict && decided.expires_at.0 > now)
+        })
+    }
+
+    /// Was the transaction committed all the time since the request was made?
+    fn stayed_committed(&self, asked: &Asked, handle: &Handle) -> bool {
+        // Of what no message of ours can be called nothing needs to be looked up.
+        let txn = handle.message.and(handle.txn.flatten());
+        let last = txn.and_then(|txn| self.decided.get(&txn)?.last());
+        last.is_some_and(|era| {
+            era.from_step < asked.step
+                && era.state.as_ref().is_some_and(|decided| {
+                    decided.verdict == Verdict::Commit && decided.expires_at.0 > self.now
+                })
         })
     }
 
@@ -259,6 +282,17 @@ impl Oracle {
         })
     }
 
+    /// Nobody who was named has a lease of the transaction any more, except a new one.
+    fn ended(&self, op: &DecideTxn, asked: &Asked) -> bool {
+        op.participants.iter().all(|key| {
+            let eras = self.keys.get(key).map_or(&[][..], Vec::as_slice);
+            let lease = |era: &Era<KeyModel>| era.state.lease.clone().map(|lease| (lease.id, lease.txn));
+            let last = eras.last().and_then(lease).filter(|&(_, txn)| txn == op.txn);
+            let since = eras.iter().find(|era| last.is_some() && lease(era) == last);
+            since.is_none_or(|era| era.from_step >= asked.step)
+        })
+    }
+
     fn answer_txn(&self, asked: &Asked, op: &DecideTxn, shape: &Shape) -> bool {
         let eras = self.decided.get(&op.txn).map_or(&[][..], Vec::as_slice);
         let terms = || {
@@ -280,7 +314,7 @@ impl Oracle {
                         .as_ref()
                         .is_some_and(|known| known.verdict == *verdict && known.expires_at.0 > now)
                 });
-                recorded && op.ask != TxnAsk::Prepare
+                recorded && op.ask != TxnAsk::Prepare && self.ended(op, asked)
             }
             (TxnAsk::Tell, Shape::Refused { reason: Reason::TxnNotFound, .. }) => asked.saw_nothing,
             (_, Shape::Refused { reason: Reason::TermRequired | Reason::TermStale, .. }) => terms(),

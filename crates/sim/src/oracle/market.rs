@@ -2,22 +2,21 @@
 //!
 //! Such a batch may do many things at once: end a transaction, with it the leases on keys and messages, and hand what is free
 //! again to those who wait. So every key is explained by itself: first how its lease ended or its message changed, then who
-//! got it. After that come the promises about all of them together: a transaction is decided for everybody or for nobody, and
-//! messages are handed out in their order to consumers in theirs.
+//! got it. What must be true of all of them together is in [`super::accord`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockd_core::RequestId;
-use lockd_core::op::{Dequeue, Op, Outcome, Tend, TxnAsk};
+use lockd_core::op::{Dequeue, Op, Outcome, Tend};
 use lockd_core::records::txn::{Decided, Pending, Verdict};
 use lockd_wire::{KeyId, LeaseId, QueueId, TxnId, Uid};
 
+use super::Oracle;
 use super::batches::{Explained, Moved};
-use super::{Asked, Oracle};
 use crate::model::message::{Purpose, marker_refusal, message_key};
 use crate::model::{KeyModel, Verdict as Expected};
 use crate::shape::Shape;
-use crate::violation::{Checked, broken, promise};
+use crate::violation::{Checked, broken};
 
 /// Something that happened to a message.
 #[derive(Debug)]
@@ -51,6 +50,8 @@ pub(super) enum Kind {
     Lapsed,
     Released(RequestId),
     Tended(RequestId),
+    /// Its holder has staged something or prolonged the lease.
+    Changed(RequestId),
 }
 
 /// What a batch says of transactions.
@@ -71,15 +72,15 @@ impl TxnNews {
 }
 
 /// A message in new hands.
-struct HandedOut<'a> {
-    consumer: RequestId,
-    place: usize,
-    op: &'a Dequeue,
-    queue: QueueId,
-    message: Uid,
+pub(super) struct HandedOut<'a> {
+    pub(super) consumer: RequestId,
+    pub(super) place: usize,
+    pub(super) op: &'a Dequeue,
+    pub(super) queue: QueueId,
+    pub(super) message: Uid,
 }
 
-type Path = (KeyModel, Kind);
+pub(super) type Path = (KeyModel, Kind);
 
 impl Oracle {
     pub(super) fn explain_market(
@@ -127,6 +128,7 @@ impl Oracle {
         self.check_pairs(&paths)?;
         self.check_order(moved, &paths, &mut handed_out)?;
         self.credit(moved, &paths, news, hint, &mut explained);
+        explained.sure.extend(self.changes(moved, &paths));
         let consumers: Vec<RequestId> = handed_out.iter().map(|out| out.consumer).collect();
         for consumer in consumers {
             if let Some(asked) = self.requests.get_mut(&consumer) {
@@ -154,7 +156,10 @@ impl Oracle {
         let mut ways = vec![(before.clone(), Kind::Stayed)];
         let message = one.key.as_message();
         let state_of = one.key.as_queue_state().map(|(queue, id)| KeyId::of_message(&queue, id));
-        let group = before.lease.as_ref().map(|lease| self.participants(lease.txn)).unwrap_or_default();
+        let group_of = |model: &KeyModel| {
+            model.lease.as_ref().map(|lease| self.participants(lease.txn)).unwrap_or_default()
+        };
+        let group = group_of(before);
         let own = before.draft.is_some() || before.lease.as_ref().is_some_and(|lease| lease.delivery);
         let takes_part = own && group.contains(&one.key);
         let hinted = hint.and_then(|id| self.requests.get_key_value(&id));
@@ -198,7 +203,8 @@ impl Oracle {
                     }
                 }
                 Op::Nack(op) if message_key(&op.handle).as_ref() == Some(&one.key) => {
-                    if before.judge(now, &op.handle, Purpose::Nack).is_err() {
+                    let purpose = if group.is_empty() { Purpose::Nack } else { Purpose::NackInTxn };
+                    if before.judge(now, &op.handle, purpose).is_err() {
                         continue;
                     }
                     let txn = before.lease.as_ref().map(|lease| lease.txn);
@@ -211,7 +217,13 @@ impl Oracle {
                 Op::Nack(op) if state_of.is_some() && message_key(&op.handle) == state_of => {
                     let txn = before.lease.as_ref().map(|lease| lease.txn);
                     let verdict = txn.and_then(|txn| news.verdict(txn));
+                    let of = state_of.as_ref().map(|key| self.model(key)).unwrap_or_default();
+                    let together = txn.is_some() && of.lease.as_ref().map(|lease| lease.txn) == txn;
+                    let nacked = together && of.judge(now, &op.handle, Purpose::NackInTxn).is_ok();
                     match before.is_held_with(now, &op.handle) {
+                        _ if nacked && !group_of(&of).is_empty() && verdict == Some(Verdict::Rollback) => {
+                            add(before.rolled_back().0, Kind::Decided(Verdict::Rollback));
+                        }
                         true if group.is_empty() => add(before.committed().0, Kind::Nacked(id)),
                         true if verdict == Some(Verdict::Rollback) => {
                             add(before.rolled_back().0, Kind::Decided(Verdict::Rollback));
@@ -249,6 +261,12 @@ impl Oracle {
                         add(between, Kind::Released(id));
                     }
                 }
+                Op::Acquire(_) => {}
+                other if other.key() == Some(&one.key) => {
+                    if let Expected::Change(after, _) = before.apply(now, other, &self.limits) {
+                        add(*after, Kind::Changed(id));
+                    }
+                }
                 _ => {}
             }
         }
@@ -284,6 +302,8 @@ impl Oracle {
         if state_of.as_ref().is_some_and(erased) {
             ways.push((KeyModel::default(), Kind::WithMessage));
         }
+        // Released alone or given back with its message, a state becomes the same; only one of these has to come in a pair.
+        ways.sort_by_key(|(_, kind)| !matches!(kind, Kind::Released(_)));
         ways
     }
 
@@ -337,233 +357,17 @@ impl Oracle {
         None
     }
 
-    fn check_transactions(&self, paths: &BTreeMap<KeyId, Path>, news: &TxnNews) -> Checked {
-        for (&txn, decided) in &news.decided {
-            let known = self.decided.get(&txn).and_then(|eras| eras.last()?.state.as_ref());
-            let group = self.participants(txn);
-            let Some(decided) = decided else {
-                let over = known.is_none_or(|known| known.expires_at.0 <= self.now);
-                promise(over, "a decision is remembered for as long as was promised", || {
-                    format!("{txn} at {}: {known:?}", self.now)
-                })?;
-                continue;
-            };
-            let again = known.filter(|known| known.expires_at.0 > self.now && group.is_empty());
-            let again = again.filter(|_| !self.pending.contains_key(&txn));
-            promise(
-                again.is_none_or(|known| known.verdict == decided.verdict || self.anybody_joins(txn)),
-                "a transaction is decided once",
-                || format!("{txn}: {known:?}, then {decided:?}"),
-            )?;
-            promise(
-                self.wanted_verdict(txn, decided.verdict, &group),
-                "a transaction is decided as somebody has asked for, or because somebody's time is over",
-                || format!("{txn} at {}: {decided:?} for {group:?}", self.now),
-            )?;
-            for key in &group {
-                let before = self.model(key);
-                let Some(lease) = before.lease.as_ref().filter(|lease| lease.txn == txn) else { continue };
-                let expired_message = lease.expires <= self.now && before.message.is_some();
-                promise(
-                    decided.verdict == Verdict::Rollback || !expired_message,
-                    "nothing is committed of which a message has gone back",
-                    || format!("{txn} at {}: {key} {before:?}", self.now),
-                )?;
-                let kind = paths.get(key).map(|(_, kind)| *kind);
-                let right = match kind {
-                    Some(Kind::Decided(verdict)) => verdict == decided.verdict,
-                    Some(Kind::DecidedByNack(_)) => decided.verdict == Verdict::Rollback,
-                    Some(Kind::WithMessage) => true,
-                    // Nothing was staged under it, so that nothing was decided for it either.
-                    Some(Kind::Lapsed) => before.draft.is_none() && before.message.is_none(),
-                    _ => false,
-                };
-                promise(right, "a transaction is decided for all participants in one batch", || {
-                    format!("{txn} {:?}: {key} {kind:?} of {group:?}", decided.verdict)
-                })?;
-            }
-        }
-        for (&txn, pending) in &news.pending {
-            match pending {
-                None => promise(
-                    news.decided.contains_key(&txn),
-                    "a prepared transaction ends only by a decision",
-                    || txn.to_string(),
-                )?,
-                Some(pending) => {
-                    let before = self.prepared_before(txn);
-                    let asked = self.requests.values().any(|asked| match &asked.op {
-                        Op::DecideTxn(op) if op.txn == txn && op.ask == TxnAsk::Prepare => {
-                            let mut all: BTreeSet<&KeyId> = before.participants.iter().collect();
-                            all.extend(&op.participants);
-                            all.into_iter().eq(&pending.participants)
-                                && pending.expires_at >= before.expires_at.max(op.expires_at)
-                                && pending.term == before.term.max(op.term)
-                        }
-                        _ => false,
-                    });
-                    promise(asked, "a transaction is prepared as somebody has asked for", || {
-                        format!("{txn}: {before:?} became {pending:?}")
-                    })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn anybody_joins(&self, txn: TxnId) -> bool {
-        self.requests.values().any(
-            |asked| matches!(&asked.op, Op::DecideTxn(op) if op.txn == txn && !op.participants.is_empty()),
-        )
-    }
-
-    fn wanted_verdict(&self, txn: TxnId, verdict: Verdict, group: &BTreeSet<KeyId>) -> bool {
-        let commit = verdict == Verdict::Commit;
-        let held = |key: &KeyId| self.model(key).lease.filter(|lease| lease.txn == txn);
-        let over = |key: &KeyId| held(key).is_some_and(|lease| lease.expires <= self.now);
-        let gone = |state: &KeyModel| {
-            state.lease.as_ref().is_some_and(|lease| {
-                lease.txn == txn && lease.expires <= self.now && (lease.delivery || state.draft.is_some())
-            })
-        };
-        let late = self.keys.values().any(|eras| eras.last().is_some_and(|era| gone(&era.state)));
-        let late = late || self.is_overdue(txn);
-        if !commit && (late || group.iter().any(over)) {
-            return true;
-        }
-        self.requests.values().any(|asked| match &asked.op {
-            Op::DecideTxn(op) if op.txn == txn => {
-                // Whoever asks meets the end of a named participant's time.
-                op.ask == TxnAsk::Decide(verdict) || (!commit && op.participants.iter().any(over))
-            }
-            Op::Ack(op) if commit => message_key(&op.handle).is_some_and(|key| {
-                held(&key).is_some() && self.model(&key).judge(self.now, &op.handle, Purpose::Ack).is_ok()
-            }),
-            Op::Nack(op) if !commit => message_key(&op.handle).is_some_and(|key| {
-                held(&key).is_some() && self.model(&key).judge(self.now, &op.handle, Purpose::Nack).is_ok()
-            }),
-            Op::Release(op) => {
-                held(&op.key).is_some()
-                    && matches!(
-                        self.model(&op.key).apply(self.now, &asked.op, &self.limits),
-                        Expected::Decide { commit: wanted } if wanted == commit
-                    )
-            }
-            Op::Abandon(op) if !commit => held(&op.key).is_some_and(|lease| lease.id == op.lease),
-            _ => false,
-        })
-    }
-
-    /// Message and state go together.
-    fn check_pairs(&self, paths: &BTreeMap<KeyId, Path>) -> Checked {
-        for (key, (_, kind)) in paths {
-            let (Kind::Extended(id) | Kind::Nacked(id)) = kind else { continue };
+    /// What those are told whose lease lives on.
+    fn changes(&self, moved: &[Moved], paths: &BTreeMap<KeyId, Path>) -> Vec<(RequestId, Shape)> {
+        let mut told = Vec::new();
+        for one in moved {
+            let Some((_, Kind::Changed(id))) = paths.get(&one.key) else { continue };
             let Some(asked) = self.requests.get(id) else { continue };
-            let (handle, is_extend) = match &asked.op {
-                Op::Extend(op) => (&op.handle, true),
-                Op::Nack(op) => (&op.handle, false),
-                _ => continue,
-            };
-            let Some(message) = handle.message else { continue };
-            let state = KeyId::of_queue_state(&handle.queue, message);
-            let held = self.model(&state).is_held_with(self.now, handle);
-            let with = paths.get(&state).map(|(_, kind)| kind);
-            let right = match is_extend {
-                true => handle.state.is_none() || (held && with == Some(kind)),
-                false => !held || with.is_some(),
-            };
-            promise(
-                right && paths.contains_key(&KeyId::of_message(&handle.queue, message)),
-                "a message and its state are extended and given back together",
-                || format!("{key}: {kind:?}, {handle:?}, the state {with:?}"),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn check_order(
-        &self,
-        moved: &[Moved],
-        paths: &BTreeMap<KeyId, Path>,
-        handed_out: &mut [HandedOut<'_>],
-    ) -> Checked {
-        handed_out.sort_by_key(|out| (out.consumer, out.place));
-        let mut taken: BTreeSet<KeyId> = BTreeSet::new();
-        let mut got: BTreeMap<RequestId, usize> = BTreeMap::new();
-        for out in handed_out.iter() {
-            let Some(asked) = self.requests.get(&out.consumer) else { continue };
-            promise(
-                !asked.cancelled && !self.draining,
-                "nothing is handed to somebody who has gone",
-                || format!("{} to {:?}", out.message, out.consumer),
-            )?;
-            let so_far = got.entry(out.consumer).or_insert(asked.collected);
-            promise(*so_far == out.place, "a consumer gets its messages one by one", || {
-                format!("{:?} gets number {} after {so_far}", out.consumer, out.place)
-            })?;
-            *so_far += 1;
-            let key = KeyId::of_message(&out.queue, out.message);
-            let between = |key: &KeyId| paths.get(key).map_or_else(|| self.model(key), |path| path.0.clone());
-            let found = between(&key);
-            let Some(ready) = found.ready(self.now) else {
-                return broken(
-                    "only what is due, free and alive is handed out",
-                    format!("{key} at {}: {found:?}", self.now),
-                );
-            };
-            let state_key = KeyId::of_queue_state(&out.queue, out.message);
-            let with_state = moved.iter().any(|one| {
-                one.key == state_key && one.after.lease.is_some() && one.after.lease != one.before.lease
-            });
-            promise(
-                with_state == out.op.stateful,
-                "a state comes with a message if it was asked for",
-                || format!("{key} to {:?}", out.consumer),
-            )?;
-            let place = (ready.visible_at, out.message);
-            let everything = self.keys.keys().chain(paths.keys().filter(|key| !self.keys.contains_key(key)));
-            for other in everything {
-                let Some((queue, id)) = other.as_message() else { continue };
-                if queue != out.queue || *other == key || taken.contains(other) {
-                    continue;
-                }
-                let model = between(other);
-                let Some(before) = model.ready(self.now) else { continue };
-                let blocked = out.op.stateful && {
-                    let state = KeyId::of_queue_state(&queue, id);
-                    self.model(&state).lease.is_some() || between(&state).lease.is_some()
-                };
-                promise(
-                    (before.visible_at, id) > place || blocked,
-                    "messages are handed out in the order of their times, then of their ids",
-                    || format!("{key} of {place:?} while {other} of {} is ready", before.visible_at),
-                )?;
+            if let Expected::Change(_, shape) = one.before.apply(self.now, &asked.op, &self.limits) {
+                told.push((*id, shape));
             }
-            for (&other, asked) in self.requests.range(..out.consumer) {
-                if got.contains_key(&other) || !self.surely_consumes(asked, &out.queue) {
-                    continue;
-                }
-                let stateful = matches!(&asked.op, Op::Dequeue(op) if op.stateful);
-                promise(
-                    stateful && self.model(&state_key).lease.is_some(),
-                    "consumers are served in the order of their arrival",
-                    || format!("{key} to {:?} while {other:?} waits", out.consumer),
-                )?;
-            }
-            taken.insert(key);
         }
-        Ok(())
-    }
-
-    /// Does the request certainly wait for a message of this queue?
-    pub(super) fn surely_consumes(&self, asked: &Asked, queue: &QueueId) -> bool {
-        let Op::Dequeue(op) = &asked.op else { return false };
-        let patient = match op.wait_seconds {
-            -1 => false,
-            seconds if seconds > 0 => self.now < asked.time.saturating_add(seconds as u64 * 1000),
-            _ => true,
-        };
-        op.queue == *queue && patient && asked.collected == 0 && !asked.cancelled && !asked.drained
+        told
     }
 
     /// Which releases of keys may have been the cause.
@@ -619,55 +423,5 @@ impl Oracle {
             let lease = self.model(key).lease.filter(|lease| lease.txn == txn && lease.expires <= self.now);
             key.as_message().is_some() && lease.is_some()
         })
-    }
-
-    /// What would be handed out next.
-    pub(super) fn head(&self, queue: &QueueId) -> Option<Uid> {
-        self.ready(queue).min().map(|(_, id)| id)
-    }
-
-    pub(super) fn ready(&self, queue: &QueueId) -> impl Iterator<Item = (u64, Uid)> {
-        self.keys.iter().filter_map(move |(key, eras)| {
-            let ready = eras.last()?.state.ready(self.now)?;
-            let (_, id) = key.as_message().filter(|(of, _)| of == queue)?;
-            Some((ready.visible_at, id))
-        })
-    }
-
-    /// Remembers what those who ask about queues and transactions can have seen by now.
-    pub(super) fn look_around(&mut self) {
-        let asks = |asked: &Asked| match &asked.op {
-            Op::Dequeue(_) => !asked.saw_nothing,
-            Op::WatchQueue(_) => true,
-            Op::DecideTxn(op) => op.ask == TxnAsk::Tell,
-            _ => false,
-        };
-        if !self.market || !self.requests.values().any(asks) {
-            return;
-        }
-        let mut requests = std::mem::take(&mut self.requests);
-        for asked in requests.values_mut() {
-            match &asked.op {
-                Op::Dequeue(op) if !asked.saw_nothing => {
-                    let has = |(_, id): (u64, Uid)| {
-                        !op.stateful || self.model(&KeyId::of_queue_state(&op.queue, id)).lease.is_none()
-                    };
-                    asked.saw_nothing |= !self.ready(&op.queue).any(has);
-                }
-                Op::WatchQueue(op) => {
-                    let head = self.head(&op.queue);
-                    if !asked.heads.contains(&head) {
-                        asked.heads.push(head);
-                    }
-                }
-                Op::DecideTxn(op) if op.ask == TxnAsk::Tell => {
-                    let open = self.pending.contains_key(&op.txn) || !self.participants(op.txn).is_empty();
-                    asked.saw_open |= open;
-                    asked.saw_nothing |= !open && self.verdict(op.txn).is_none();
-                }
-                _ => {}
-            }
-        }
-        self.requests = requests;
     }
 }

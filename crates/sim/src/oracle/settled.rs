@@ -7,9 +7,6 @@ use lockd_wire::KeyId;
 use super::{Asked, Oracle};
 use crate::violation::{Checked, promise};
 
-/// While this many batches are on their way, the core leaves expired leases alone.
-const SWEEPS_UNDER_WAY: u64 = 32;
-
 impl Oracle {
     pub fn settled(
         &mut self,
@@ -75,7 +72,7 @@ impl Oracle {
             )?;
         }
         self.nobody_is_forgotten(print, deadline, ticked)?;
-        if self.newest - self.told >= SWEEPS_UNDER_WAY {
+        if self.newest - self.told >= self.sweep {
             return Ok(());
         }
         let late = self.first_prepared_end();

@@ -38,6 +38,7 @@ impl World {
         }
         self.letters.clear();
         self.undelivered.clear();
+        self.chores.clear();
         (self.draining, self.failed) = (false, false);
         self.start()
     }

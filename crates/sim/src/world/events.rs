@@ -154,17 +154,23 @@ impl World {
         self.ask(Op::Abandon(abandon)).map(|_| ())
     }
 
-    /// A round of housekeeping, as a server makes it now and then.
+    /// A step of housekeeping, which a server does now and then: it looks what there is to do, and does it some time later.
     pub(super) fn tidy_up(&mut self) -> Checked {
-        let (dying, over) = self.disk.to_be_tidied(self.clock)?;
-        self.note(|| format!("tidy up {dying:?}, forget {over:?}"));
-        for key in dying {
-            self.ask(Op::Tend(Tend::Bury(key)))?;
+        if self.chores.is_empty() {
+            let (dying, over) = self.disk.to_be_tidied(self.clock)?;
+            self.note(|| format!("to be tidied up: {dying:?}, to be forgotten: {over:?}"));
+            self.chores.extend(dying.into_iter().map(|key| Op::Tend(Tend::Bury(key))));
+            self.chores.extend(over.into_iter().map(Op::ForgetTxn));
         }
-        if over.is_empty() {
+        if self.dice.percent(40) {
             return Ok(());
         }
-        self.ask(Op::ForgetTxns(over)).map(|_| ())
+        let many = self.dice.between(1, 4) as usize;
+        for _ in 0..many.min(self.chores.len()) {
+            let chore = self.chores.remove(self.dice.place(self.chores.len()));
+            self.ask(chore)?;
+        }
+        Ok(())
     }
 
     pub(super) fn move_clock(&mut self) -> Checked {
@@ -184,6 +190,14 @@ impl World {
 
     pub(super) fn tick(&mut self) -> Checked {
         self.note(|| "tick".to_owned());
+        // The core may want to be woken again at once, because it does only so much in one go.
+        let (most_due, now) = (256, self.oracle.time().max(self.clock));
+        for _ in 0..most_due {
+            if self.core.next_deadline().is_none_or(|deadline| deadline.0 > now) {
+                break;
+            }
+            self.feed_and_look(Input::Tick, false)?;
+        }
         self.feed(Input::Tick)
     }
 
