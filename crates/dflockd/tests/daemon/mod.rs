@@ -70,7 +70,16 @@ impl Daemon {
     /// Waits until the kernel has delivered what was sent and the ends of what was closed.
     pub(crate) fn delivered(&self) {
         let since = Instant::now();
-        while in_flight(self.port) && since.elapsed() < Duration::from_millis(500) {
+        loop {
+            let patience = match in_flight(self.port) {
+                // They may stay for ever, because the daemon does not read.
+                Some(InFlight::Bytes) => Duration::from_millis(500),
+                Some(InFlight::End) => Duration::from_secs(10),
+                None => return,
+            };
+            if since.elapsed() > patience {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -123,10 +132,14 @@ impl Daemon {
     }
 }
 
-/// True while the kernel has bytes or ends of connections for this port that it has not handed over. (On a busy machine even
-/// the loopback takes its time.)
-fn in_flight(port: u16) -> bool {
-    let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else { return false };
+enum InFlight {
+    Bytes,
+    End,
+}
+
+/// What the kernel has for this port and has not handed over. (On a busy machine even the loopback takes its time.)
+fn in_flight(port: u16) -> Option<InFlight> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let port_of = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     let (mut clients, mut served) = (Vec::new(), Vec::new());
     for line in table.lines().skip(1) {
@@ -134,14 +147,14 @@ fn in_flight(port: u16) -> bool {
         let (Some(local), Some(remote)) = (port_of(fields[1]), port_of(fields[2])) else { continue };
         if remote == port && local != port {
             if !fields[4].starts_with("00000000:") {
-                return true;
+                return Some(InFlight::Bytes);
             }
             clients.push((local, fields[3] == "01"));
         } else if local == port && fields[3] == "01" {
             served.push(remote);
         }
     }
-    served.iter().any(|peer| !clients.contains(&(*peer, true)))
+    served.iter().any(|peer| !clients.contains(&(*peer, true))).then_some(InFlight::End)
 }
 
 impl Drop for Daemon {
