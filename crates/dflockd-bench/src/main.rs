@@ -3,6 +3,7 @@
 mod crowd;
 mod engine;
 mod fault;
+mod floor;
 mod redis;
 mod scenes;
 mod script;
@@ -44,6 +45,7 @@ fn run(settings: &Settings) -> Result<bool, Fault> {
         Task::Memory => scenes::memory(settings, &output),
         Task::Leave => scenes::leave(settings, &output),
         Task::Expiry => scenes::expiry(settings, &output),
+        Task::FloorServer => floor::serve(settings.port).map(|()| true),
         Task::Crowd => crowd::serve(settings.port, settings.crowd, settings.keys_each).map(|()| true),
         _ => session::repeat(settings, &output),
     }

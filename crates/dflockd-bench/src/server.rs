@@ -54,6 +54,14 @@ impl Server {
         Server::start(command, port, None)
     }
 
+    /// Starts what `floor` measures.
+    pub(crate) fn floor() -> Result<Server, Fault> {
+        let port = free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["floor-server", "--port", &port.to_string()]);
+        Server::start(command, port, None)
+    }
+
     fn start(mut command: Command, port: u16, metrics_port: Option<u16>) -> Result<Server, Fault> {
         let directory = tempfile::tempdir()?;
         let log_path = directory.path().join("log");

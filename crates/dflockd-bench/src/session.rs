@@ -39,7 +39,11 @@ pub(crate) fn start(settings: &Settings) -> Result<Server, Fault> {
 }
 
 fn single(settings: &Settings, task: Task) -> Result<RunReport, Fault> {
-    let server = if task == Task::Redis { Server::redis(&settings.redis_bin)? } else { start(settings)? };
+    let server = match task {
+        Task::Redis => Server::redis(&settings.redis_bin)?,
+        Task::Floor => Server::floor()?,
+        _ => start(settings)?,
+    };
     // One client holds the key while the others wait.
     let extra = usize::from(task == Task::Handover);
     let plan = Plan { clients: settings.plan.clients + extra, ..settings.plan.clone() };
@@ -55,6 +59,7 @@ fn single(settings: &Settings, task: Task) -> Result<RunReport, Fault> {
         Task::TwoPhase => pairs("two-phase", Way::TwoPhase),
         Task::Handover => measure(&mut engine, &plan, &server, &mut Handover::new(clients)),
         Task::Redis => measure(&mut engine, &plan, &server, &mut RedisPairs::new(server.port, clients)?),
+        Task::Floor => pairs("floor", Way::Lock),
         _ => pairs("lock", Way::Lock),
     }
 }
@@ -90,10 +95,12 @@ pub(crate) fn repeat(settings: &Settings, output: &Output) -> Result<bool, Fault
 #[derive(Debug, Default, Serialize)]
 struct Comparison {
     redis: Vec<RunReport>,
+    floor: Vec<RunReport>,
     lock: Vec<RunReport>,
     hot: Vec<RunReport>,
     /// Medians of the ratios of the rounds.
     cpu_lock_over_redis: f64,
+    cpu_floor_over_redis: f64,
     throughput_lock_over_redis: f64,
     cpu_hot_over_lock: f64,
 }
@@ -105,21 +112,27 @@ pub(crate) fn compare(settings: &Settings, output: &Output) -> Result<bool, Faul
     let mut all = Comparison::default();
     for round in 0..settings.runs {
         output.line(&format!("round {} of {}", round + 1, settings.runs))?;
-        for (task, runs) in
-            [(Task::Redis, &mut all.redis), (Task::Lock, &mut all.lock), (Task::Hot, &mut all.hot)]
-        {
+        for (task, runs) in [
+            (Task::Redis, &mut all.redis),
+            (Task::Floor, &mut all.floor),
+            (Task::Lock, &mut all.lock),
+            (Task::Hot, &mut all.hot),
+        ] {
             let report = single(settings, task)?;
             output.line(&report.text())?;
             runs.push(report);
         }
     }
     let cpu = ratios(&costs(&all.lock), &costs(&all.redis));
+    let floor = ratios(&costs(&all.floor), &costs(&all.redis));
     let throughput = ratios(&throughputs(&all.lock), &throughputs(&all.redis));
     let hot = ratios(&costs(&all.hot), &costs(&all.lock));
     all.cpu_lock_over_redis = median(&cpu);
+    all.cpu_floor_over_redis = median(&floor);
     all.throughput_lock_over_redis = median(&throughput);
     all.cpu_hot_over_lock = median(&hot);
-    for (name, runs) in [("redis", &all.redis), ("lock", &all.lock), ("hot", &all.hot)] {
+    for (name, runs) in [("redis", &all.redis), ("floor", &all.floor), ("lock", &all.lock), ("hot", &all.hot)]
+    {
         output.line(&format!(
             "{name}: server cpu us/op {}; ops/s {}",
             spread(&costs(runs)),
@@ -127,9 +140,10 @@ pub(crate) fn compare(settings: &Settings, output: &Output) -> Result<bool, Faul
         ))?;
     }
     output.line(&format!("compare: server cpu lock/redis {}", spread(&cpu)))?;
+    output.line(&format!("compare: server cpu floor/redis {}", spread(&floor)))?;
     output.line(&format!("compare: throughput lock/redis {}", spread(&throughput)))?;
     output.line(&format!("compare: server cpu hot/lock {}", spread(&hot)))?;
-    let valid = all.redis.iter().chain(&all.lock).chain(&all.hot).all(|run| run.valid);
+    let valid = all.redis.iter().chain(&all.floor).chain(&all.lock).chain(&all.hot).all(|run| run.valid);
     output.document(&host, valid, &all)?;
     Ok(valid)
 }

@@ -20,7 +20,8 @@ an operation is an acquire and a release:
   handover      --clients waiters on one key: release sent -> next grant received
 with Redis as the reference:
   redis         SET NX PX, then compare-and-delete by EVALSHA, each client on a key of its own
-  compare       redis, lock and hot in turn; ratios
+  floor         lock, on a server that grants everything unread: what one read and one write cost
+  compare       redis, floor, lock and hot in turn; ratios
 scenes:
   memory        bytes for an idle connection, a blocked waiter, a held key
   leave         500 clients with 200 keys each leave at once while others work
@@ -55,12 +56,15 @@ pub(crate) enum Task {
     TwoPhase,
     Handover,
     Redis,
+    Floor,
     Compare,
     Memory,
     Leave,
     Expiry,
     /// What `leave` starts as a process of its own, so that the kernel ends all its connections in one go.
     Crowd,
+    /// The process that `floor` measures.
+    FloorServer,
 }
 
 #[derive(Clone, Debug)]
@@ -182,11 +186,13 @@ fn parse_task(name: &str) -> Result<Task, Fault> {
         "two-phase" => Task::TwoPhase,
         "handover" => Task::Handover,
         "redis" => Task::Redis,
+        "floor" => Task::Floor,
         "compare" => Task::Compare,
         "memory" => Task::Memory,
         "leave" => Task::Leave,
         "expiry" => Task::Expiry,
         "crowd" => Task::Crowd,
+        "floor-server" => Task::FloorServer,
         other => {
             return Err(Fault::Setup(format!("unknown workload {other:?}; dflockd-bench --help lists them")));
         }

@@ -69,6 +69,7 @@ fn every_workload_measures_what_it_was_asked_to() {
         ("two-phase", 3, 3, &["--clients", "8"]),
         ("handover", 2, 4, &["--clients", "10"]),
         ("lock", 2, 2, &["--rate", "300"]),
+        ("floor", 2, 2, &[]),
         ("redis", 2, 2, &[]),
     ] {
         if workload == "redis" && !redis() {
@@ -96,7 +97,9 @@ fn redis_and_both_kinds_of_keys_are_compared() {
     }
     let result = measured(&[&["compare", "--clients", "8"], &SHORT[..]].concat());
     assert_eq!(result["valid"], true, "{result}");
-    for figure in ["cpu_lock_over_redis", "throughput_lock_over_redis", "cpu_hot_over_lock"] {
+    for figure in
+        ["cpu_lock_over_redis", "cpu_floor_over_redis", "throughput_lock_over_redis", "cpu_hot_over_lock"]
+    {
         assert!(result[figure].as_f64().unwrap() > 0.0, "{figure}: {result}");
     }
 }
