@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode};
 use hashbrown::HashSet;
@@ -39,6 +39,7 @@ const WORKERS: usize = 1;
 /// No new table is written while so many overlap, and how often that is looked at.
 const MOST_OVERLAPPING: usize = 20;
 const ROUND: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest key that fjall can store.
 const LONGEST_KEY: usize = u16::MAX as usize;
@@ -215,8 +216,12 @@ impl Database {
     pub(super) fn write_out(&self) -> Result<(), StoreError> {
         let Some(layers) = &self.layers else { return self.persist() };
         self.records(|records| {
-            // Reads would become slow, so the log may fill up and commits wait.
-            while overlapping(records) >= MOST_OVERLAPPING {
+            // Reads would become slow, so the log may fill up and commits wait; but not for ever, should nobody merge them.
+            let since = Instant::now();
+            while layers.bytes() > 0
+                && since.elapsed() < LONGEST_WAIT
+                && guarded("read", self.root.path(), || Ok(overlapping(records)))? >= MOST_OVERLAPPING
+            {
                 self.check_health()?;
                 std::thread::sleep(ROUND);
             }
@@ -226,8 +231,9 @@ impl Database {
 
     /// Lets go of tables that the database has replaced. Whether the newest snapshot should be replaced, too.
     pub(super) fn refresh(&self) -> bool {
-        let refreshed =
-            self.layers.as_ref().map(|layers| self.records(|records| Ok(layers.refresh(records))));
+        let refreshed = self.layers.as_ref().map(|layers| {
+            self.records(|records| guarded("read", self.root.path(), || Ok(layers.refresh(records))))
+        });
         matches!(refreshed, Some(Ok(true)))
     }
 
@@ -251,6 +257,11 @@ impl Database {
     /// earlier failure.
     pub(super) fn check_health(&self) -> Result<(), StoreError> {
         guarded("write to", self.root.path(), || self.database.persist(PersistMode::Buffer))
+    }
+
+    /// Stops the threads of a database that nobody has read or written.
+    pub(super) fn shut(self) {
+        drop(self.records.write().take());
     }
 
     /// Waits for running reads, stops the threads of the database and notes how it was left.

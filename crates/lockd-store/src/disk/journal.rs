@@ -80,6 +80,23 @@ pub(super) fn end(directory: &Path) -> Result<(u64, u64), StoreError> {
     }
 }
 
+/// Whether there is nothing to replay.
+pub(super) fn is_empty(directory: &Path) -> Result<bool, StoreError> {
+    Ok(list(directory)?.len() == 1 && end(directory)?.1 == 0)
+}
+
+/// Forgets everything in the journals of a database that is closed and has all of it in tables.
+pub(super) fn empty(directory: &Path) -> Result<(), StoreError> {
+    let mut journals = list(directory)?;
+    if let Some((_, newest)) = journals.pop() {
+        cut(&newest, 0).map_err(|error| fault::io("empty", &newest, &error))?;
+    }
+    for (_, sealed) in journals {
+        std::fs::remove_file(&sealed).map_err(|error| fault::io("remove", &sealed, &error))?;
+    }
+    root::sync_directory(directory)
+}
+
 fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     let mut journals = Vec::new();
     for name in root::read_directory(directory)? {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::database::{Database, refuse_incomplete};
 use super::journal;
-use super::last_use::LastUse;
+use super::last_use::{LastUse, Logged};
 use super::log::{Chain, Checkpointer, Log};
 use super::root::Root;
 use crate::open::Durability;
@@ -35,7 +35,18 @@ pub(super) fn recover(root: &Root, durability: Durability) -> Result<Recovered, 
     if matches!(last_use, LastUse::Closed { .. } | LastUse::Synced) {
         LastUse::opened(durability).write(root)?;
     }
-    let database = Arc::new(Database::open(root, durability)?);
+    let mut database = Database::open(root, durability)?;
+    if durability == Durability::Fsync && !journal::is_empty(&directory)? {
+        // fjall replays its journal at each opening, unless a table has something newer. Deletions do not go through it any
+        // more, so it would bring back what was deleted since.
+        if let LastUse::Logged(note) = last_use {
+            LastUse::Logged(Logged { len: 0, ..note }).write(root)?;
+        }
+        database.shut();
+        journal::empty(&directory)?;
+        database = Database::open(root, durability)?;
+    }
+    let database = Arc::new(database);
     if let Some(chain) = &chain {
         chain.replay(|group| database.replay(group))?;
         database.write_out()?;

@@ -1,5 +1,6 @@
 //! A full device.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -32,10 +33,19 @@ impl SmallDisk {
     /// Takes up all that is left but `keep` bytes.
     fn fill(&self, keep: u64) -> PathBuf {
         let path = self.0.path().join("ballast");
-        let stat = rustix::fs::statvfs(self.0.path()).unwrap();
-        let size = (stat.f_bavail * stat.f_frsize).saturating_sub(keep);
-        std::fs::write(&path, vec![1; usize::try_from(size).unwrap()]).unwrap();
-        path
+        let mut ballast = std::fs::File::create(&path).unwrap();
+        loop {
+            let stat = rustix::fs::statvfs(self.0.path()).unwrap();
+            let size = (stat.f_bavail * stat.f_frsize).saturating_sub(keep);
+            if size == 0 {
+                return path;
+            }
+            // A store in the background takes some, too, so there may be less by now.
+            match ballast.write_all(&vec![1; usize::try_from(size).unwrap()]) {
+                Err(error) if error.kind() != std::io::ErrorKind::StorageFull => panic!("{error}"),
+                _ => {}
+            }
+        }
     }
 }
 

@@ -234,3 +234,33 @@ fn what_is_committed_while_records_are_written_out_stays() {
     assert_eq!(database.snapshot().scan(all, Direction::Forward, usize::MAX).unwrap().len(), 50);
     database.close().unwrap();
 }
+
+/// The journal of fjall knows nothing of deletions that the layers have made.
+#[test]
+fn what_an_unsynced_store_left_in_its_journal_does_not_come_back() {
+    let directory = TempDir::new().unwrap();
+    let root = root(&directory);
+    let database = open(&root, Durability::Os);
+    let mut batch = Batch::default();
+    (0..100).for_each(|number| batch.put(key(number), vec![7; 100]));
+    database.commit(&[batch]).unwrap();
+    database.close().unwrap();
+    // All of it is deleted, and the tables are merged until nothing is left of them.
+    let database = open(&root, Durability::Fsync);
+    let all = |database: &Database| {
+        let range = (Bound::Unbounded, Bound::Unbounded);
+        database.snapshot().scan(range, Direction::Forward, 1000).unwrap().len()
+    };
+    assert_eq!(all(&database), 100);
+    let mut batch = Batch::default();
+    (0..100).for_each(|number| batch.delete(key(number)));
+    database.commit(&[batch]).unwrap();
+    database.write_out().unwrap();
+    database.keyspace().major_compact().unwrap();
+    database.close().unwrap();
+    for durability in [Durability::Fsync, Durability::Os, Durability::Fsync] {
+        let database = open(&root, durability);
+        assert_eq!(all(&database), 0, "{durability:?}");
+        database.close().unwrap();
+    }
+}
