@@ -197,7 +197,7 @@ impl Client {
             correlation_id: grant.correlation_id,
         };
         let ttl = Duration::from_secs(ttl_seconds);
-        let lives = granted_span(answer, lease.expires_at_unix, ttl_seconds);
+        let lives = granted_span(answer.header("date"), lease.expires_at_unix, ttl_seconds);
         // The lease was granted at some time between the request and now. After a long wait that is probably now; the first
         // keepalive, which is then sent at once, makes certain.
         let now = Instant::now();

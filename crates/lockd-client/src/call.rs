@@ -12,6 +12,7 @@ use crate::body::{Body, Outgoing, Payload};
 #[cfg(doc)]
 use crate::client::Client;
 use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::lease::Lease;
 use crate::retry::RetryPolicy;
 
@@ -62,6 +63,8 @@ pub struct Call {
     /// What follows the question mark, encoded.
     query: String,
     pub(crate) headers: HeaderMap,
+    /// A header that cannot be sent. A call without it would mean something else, so there will be none.
+    unsendable: Option<(String, String)>,
     pub(crate) payload: Payload,
     pub(crate) repeat: Repeat,
     pub(crate) reading: Reading,
@@ -85,6 +88,7 @@ impl Call {
             path,
             query: String::new(),
             headers: HeaderMap::new(),
+            unsendable: None,
             payload: Payload::Nothing,
             repeat: Repeat::Freely,
             reading: Reading::Whole,
@@ -117,14 +121,26 @@ impl Call {
         self
     }
 
-    /// Sets a header. What no header can carry is left out, so that the server says what is missing.
+    /// Sets a header. With what no header can carry, such as the end of a line, the call fails before it is sent.
     pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            self.headers.insert(name, value);
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+            (Ok(name), Ok(value)) => _ = self.headers.insert(name, value),
+            _ => self.unsendable = Some((name.to_owned(), value.to_owned())),
         }
         self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.unsendable {
+            None => Ok(()),
+            Some((name, value)) => Err(Error::InvalidOption {
+                name: "header",
+                value: value.clone(),
+                reason: format!(
+                    "{name:?} cannot be sent with it; line ends and other control characters do not go into a header"
+                ),
+            }),
+        }
     }
 
     /// Sends these bytes, or what this reader yields. With a reader the call [is not repeated](Repeat::Never) once a server

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, sleep_until};
 
 use crate::answered::{AnswerBody, Content};
 use crate::body::Progress;
@@ -164,12 +164,13 @@ async fn within<T>(
     let Some(patience) = patience else { return Ok(future.await) };
     let mut future = std::pin::pin!(future);
     loop {
-        let until = progress.since() + patience;
+        // Beyond the end of time is for ever.
+        let Some(until) = progress.since().checked_add(patience) else { return Ok(future.await) };
         tokio::select! {
             biased;
             done = &mut future => return Ok(done),
             () = sleep_until(until) => {
-                if progress.since() + patience <= Instant::now() {
+                if progress.since().elapsed() >= patience {
                     return Err(patience);
                 }
             }

@@ -153,7 +153,7 @@ pub use stream::{AttachmentStream, StateStream};
 pub use tls::{Bundle, Identity, Role, Roots, Tls};
 pub use transaction::Transaction;
 pub use update::Update;
-pub use vigil::{Draining, Lost};
+pub use vigil::{Draining, Lost, granted_span};
 
 /// The guide, so that its programs are compiled.
 #[cfg(doctest)]

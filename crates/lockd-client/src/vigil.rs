@@ -282,7 +282,7 @@ impl Vigil {
             answer => answer?,
         };
         let granted: Granted = answer.json()?;
-        let lives = granted_span(&answer, granted.expires_at_unix, seconds);
+        let lives = granted_span(answer.header("date"), granted.expires_at_unix, seconds);
         self.lives_until(asked.checked_add(lives), granted.expires_at_unix);
         Ok(Renewed { expires_at_unix: granted.expires_at_unix })
     }
@@ -333,9 +333,19 @@ impl Vigil {
 }
 
 /// How long a lease lives for which `wished` seconds were asked: the server cuts long wishes short without saying so, but tells
-/// when the lease ends and what time it has. Its clock shows whole seconds, so one second less is no cut.
-pub(crate) fn granted_span(answer: &Answer, expires_at_unix: i64, wished: u64) -> Duration {
-    let now = answer.header("date").and_then(unix_seconds);
+/// when the lease ends and, in the `Date` of its answer, what time it has. Its clock shows whole seconds, so one second less is
+/// no cut. The methods of this crate heed it; this is for whoever reads the answer to a [`Call`](crate::Call).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let date = Some("Thu, 01 Jan 1970 00:01:00 GMT");
+/// assert_eq!(lockd_client::granted_span(date, 64, 60), Duration::from_secs(4));
+/// assert_eq!(lockd_client::granted_span(date, 119, 60), Duration::from_secs(60));
+/// ```
+#[must_use]
+pub fn granted_span(date: Option<&str>, expires_at_unix: i64, wished: u64) -> Duration {
+    let now = date.and_then(unix_seconds);
     let granted = now.map(|now| u64::try_from(expires_at_unix.saturating_sub(now)).unwrap_or(0));
     let granted = granted.filter(|granted| granted.saturating_add(1) < wished);
     Duration::from_secs(granted.unwrap_or(wished))

@@ -340,6 +340,29 @@ fn with_ends_a_command_whose_lease_is_lost() {
 }
 
 #[test]
+fn with_keeps_a_lease_that_the_server_cuts_short() {
+    let session = Session::start(&["--listen", "127.0.0.1:0", "--default-ttl", "5s", "--max-ttl", "6s"]);
+    let late = "sleep 8; lockd client acquire -k job --owner other --block nowait >/dev/null 2>&1 && echo stolen || echo held";
+    let output = session.run(&format!("lockd client with job --ttl 1h -- sh -c '{late}'"));
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"held\n"[..]), "{output:?}");
+}
+
+#[test]
+fn a_condition_that_cannot_be_sent_is_not_left_out() {
+    let session = Session::tcp();
+    let script = "eval \"$(lockd client acquire -k k --ttl 5m)\"; echo '{\"n\":1}' | lockd client update -k k >/dev/null
+        etag=$(printf 'deadbeef\\r'); echo '{\"n\":2}' | lockd client update -k k --if-etag \"$etag\" 2>error; echo $?; cat error
+        lockd client acquire -k huge --block 9223372036854775807 >/dev/null && echo granted
+        lockd client get -k k 2>/dev/null";
+    let told = session.out(script);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "1", "{told}");
+    assert!(lines[1].contains("invalid header \"deadbeef\\r\""), "{told}");
+    assert_eq!(lines[2], "granted", "{told}");
+    assert_eq!(lines[3..].concat().replace(' ', ""), "{\"n\":1}", "{told}");
+}
+
+#[test]
 fn flags_beat_variables_and_those_beat_the_file() {
     let session = Session::tcp();
     let script = "mkdir .lockd; printf 'client:\\n  server: \"%s\"\\n  disable_mtls: true\\n' $LOCKD_CLIENT_SERVER >.lockd/config.yaml

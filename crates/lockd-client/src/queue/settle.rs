@@ -313,7 +313,7 @@ impl Vigil {
         };
         let extended: Extended = answer.json()?;
         held.set_etag(MetaEtag { text: extended.meta_etag, is_doubtful: false });
-        let lives = granted_span(&answer, extended.lease_expires_at_unix, seconds);
+        let lives = granted_span(answer.header("date"), extended.lease_expires_at_unix, seconds);
         self.lives_until(asked.checked_add(lives), extended.lease_expires_at_unix);
         Ok(Renewed { expires_at_unix: extended.lease_expires_at_unix })
     }

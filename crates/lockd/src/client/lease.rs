@@ -26,10 +26,12 @@ pub(super) struct Grant {
     pub(super) state_etag: String,
     pub(super) expires_at_unix: u64,
     pub(super) correlation_id: String,
+    /// How long it lives without a word from us: the server may have cut short what was asked.
+    pub(super) lives: Duration,
 }
 
 impl Grant {
-    fn read(value: &Value) -> Self {
+    fn read(value: &Value, lives: Duration) -> Self {
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let number = |name: &str| value[name].as_u64().unwrap_or_default();
         Grant {
@@ -43,6 +45,7 @@ impl Grant {
             state_etag: text("state_etag"),
             expires_at_unix: number("expires_at_unix"),
             correlation_id: text("correlation_id"),
+            lives,
         }
     }
 
@@ -183,7 +186,10 @@ pub(super) async fn take(api: &Api, settings: &ClientSettings, key: &str) -> Out
             left => Some(api.timeout + Duration::from_secs(left.max(0).unsigned_abs())),
         };
         let failure = match api.send(call).await {
-            Ok(mut answer) => return Ok(Grant::read(&answer.value().await?)),
+            Ok(mut answer) => {
+                let value = answer.value().await?;
+                return Ok(Grant::read(&value, answer.granted_span(&value, settings.ttl)));
+            }
             Err(failure) => failure,
         };
         let time_is_over = match block {

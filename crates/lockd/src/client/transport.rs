@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::bundle;
 use super::endpoint::{self, Endpoint};
 use super::failure::Refusal;
+use super::lease::whole_seconds;
 use super::request_log::RequestLog;
 use super::{Failure, Invocation, Outcome};
 use crate::flags::ClientSettings;
@@ -116,6 +117,13 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How long a lease lives for which this time was asked.
+    pub(super) fn granted_span(&self, grant: &Value, wished: Duration) -> Duration {
+        let expires = grant["expires_at_unix"].as_i64().unwrap_or_default();
+        let date = Some(self.header("date"));
+        lockd_client::granted_span(date, expires, whole_seconds(wished)).min(wished)
     }
 
     pub(super) fn content_length(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! `lockd client with KEY -- command…`: a command runs while this process holds the lease for it.
 //!
-//! The lease is extended three times a TTL. It counts as lost when a server says so, or when it would have run out without
+//! The lease is extended three times in the time that the server grants. It counts as lost when a server says so, or when it would have run out without
 //! a word from any server: then the command must not go on believing that it is alone.
 
 use std::os::unix::process::ExitStatusExt;
@@ -130,11 +130,12 @@ async fn accompany(
 async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: Instant) -> String {
     let settings = &invocation.settings;
     let ttl = settings.ttl;
+    let mut lives = grant.lives;
     let patience =
-        settings.keepalive_timeout.min(settings.close_timeout).min(ttl / 3).max(Duration::from_millis(100));
+        settings.keepalive_timeout.min(settings.close_timeout).min(lives / 3).max(Duration::from_millis(100));
     // Counted from before the request, so that it is over here before it is over at the server. A long wait for the key
     // is part of that time, but the grant came at its end: the first keepalive follows at once.
-    let mut good_until = asked.max(Instant::now().checked_sub(ttl / 3).unwrap_or(asked)) + ttl;
+    let mut good_until = asked.max(Instant::now().checked_sub(lives / 3).unwrap_or(asked)) + lives;
     let mut pause = Duration::ZERO;
     loop {
         let left = good_until.saturating_duration_since(Instant::now());
@@ -143,17 +144,23 @@ async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: In
         }
         tokio::time::sleep(pause.min(left)).await;
         let sent = Instant::now();
-        match lease::extend(api, &grant.subject(), &grant.claim(), ttl, patience).await {
-            Ok(_) => {
-                good_until = sent + ttl;
-                pause = ttl / 3;
+        let extended = async {
+            let mut answer = lease::extend(api, &grant.subject(), &grant.claim(), ttl, patience).await?;
+            let value = answer.value().await?;
+            Ok::<_, Failure>(answer.granted_span(&value, ttl))
+        };
+        match extended.await {
+            Ok(granted) => {
+                lives = granted;
+                good_until = sent + lives;
+                pause = lives / 3;
             }
             Err(Failure::Service(refusal))
                 if (400..500).contains(&refusal.status) && refusal.status != 429 =>
             {
                 return Failure::Service(refusal).to_string();
             }
-            Err(_) => pause = (ttl / 20).clamp(Duration::from_millis(50), Duration::from_secs(1)),
+            Err(_) => pause = (lives / 20).clamp(Duration::from_millis(50), Duration::from_secs(1)),
         }
     }
 }
