@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
@@ -200,7 +201,14 @@ fn spawn<S: Readable>(
     });
 }
 
-/// How long a new connection may be silent. Until its first byte nothing is set up for it, and no timer of hyper's runs.
+/// What HTTP/2 begins with. hyper waits for all of it without a timer.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client that has sent a part of that sends the rest at once.
+const PREFACE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a new connection may be silent. Until it has said what it speaks nothing is set up for it, and no timer of hyper's
+/// runs.
 #[derive(Clone)]
 struct Greeting {
     patience: Duration,
@@ -211,19 +219,43 @@ impl Greeting {
     /// Whether the client has begun to speak.
     async fn heard(mut self, stream: &impl Readable) -> bool {
         tokio::select! {
-            heard = tokio::time::timeout(self.patience, stream.readable()) => matches!(heard, Ok(Ok(()))),
+            heard = tokio::time::timeout(self.patience, speaks(stream)) => matches!(heard, Ok(Ok(true))),
             _ = self.closing.changed() => false,
+        }
+    }
+}
+
+/// Waits for as much as it takes to tell the protocols apart. False when the client has gone.
+async fn speaks(stream: &impl Readable) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        stream.readable().await?;
+        match stream.peek(&mut first) {
+            Ok(0) => return Ok(false),
+            Ok(count) if count < PREFACE.len() && PREFACE.starts_with(&first[..count]) => {
+                tokio::time::sleep(PREFACE_PAUSE).await;
+            }
+            Ok(_) => return Ok(true),
+            // Said to be readable, and is not.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 trait Readable: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// What has been received, without taking it.
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
 impl Readable for tokio::net::TcpStream {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
         self.readable()
+    }
+
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_io(Interest::READABLE, || peek(self, buffer))
     }
 }
 
@@ -231,6 +263,14 @@ impl Readable for tokio::net::UnixStream {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
         self.readable()
     }
+
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_io(Interest::READABLE, || peek(self, buffer))
+    }
+}
+
+fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, rustix::net::RecvFlags::PEEK)?.0)
 }
 
 enum Stream {
@@ -309,5 +349,37 @@ mod tests {
         let (_open, closing) = watch::channel(());
         client.try_write(b"G").unwrap();
         assert!(Greeting { closing, ..greeting }.heard(&server).await);
+    }
+
+    async fn accepted(says: &[u8]) -> (std::net::TcpStream, tokio::net::TcpStream) {
+        use std::io::Write as _;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(says).unwrap();
+        let Stream::Tcp(stream) = Socket::Tcp(listener).accept().await.unwrap() else { unreachable!() };
+        (client, stream)
+    }
+
+    #[tokio::test]
+    async fn a_client_has_to_say_what_it_speaks() {
+        let (_open, closing) = watch::channel(());
+        for says in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
+            let (_client, stream) = accepted(says).await;
+            let greeting = Greeting { patience: Duration::from_millis(300), closing: closing.clone() };
+            assert!(!greeting.heard(&stream).await, "{says:?}");
+        }
+        let greeting = Greeting { patience: Duration::from_secs(600), closing };
+        for says in [&b"GE"[..], b"PUT", PREFACE] {
+            let (_client, stream) = accepted(says).await;
+            assert!(greeting.clone().heard(&stream).await, "{says:?}");
+        }
+        let (client, stream) = accepted(b"PRI").await;
+        drop(client);
+        // Gone in the middle of the preface: its time has to be over, because the end cannot be seen behind the bytes.
+        let impatient = Greeting { patience: Duration::from_millis(300), ..greeting.clone() };
+        assert!(!impatient.heard(&stream).await);
+        let (client, stream) = accepted(b"").await;
+        drop(client);
+        assert!(!greeting.heard(&stream).await);
     }
 }
