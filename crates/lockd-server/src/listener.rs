@@ -142,7 +142,7 @@ impl Bound {
             (started, shutdown::drain(&app, &settings).await)
         };
         // New connections are welcome until the drain is over: holders may need one to release.
-        let (started, report) = tokio::select! {
+        let (started, mut report) = tokio::select! {
             ended = started => ended,
             () = accept => unreachable!("accepting never ends by itself"),
         };
@@ -153,7 +153,8 @@ impl Bound {
         let closed = graceful.shutdown();
         match rest {
             Some(rest) => {
-                let _ = tokio::time::timeout(rest.max(Duration::from_millis(10)), closed).await;
+                report.complete =
+                    tokio::time::timeout(rest.max(Duration::from_millis(10)), closed).await.is_ok();
             }
             None => closed.await,
         }

@@ -29,6 +29,8 @@ pub struct DrainReport {
     pub active_leases: usize,
     pub remaining: usize,
     pub elapsed: Duration,
+    /// All requests were answered before the time was over.
+    pub complete: bool,
 }
 
 /// Refuses new leases from now on, and waits for the held ones until the grace is over.
@@ -64,5 +66,5 @@ pub(crate) async fn drain(app: &Arc<App>, shutdown: &Shutdown) -> DrainReport {
             "shutdown.drain.complete"
         );
     }
-    DrainReport { active_leases, remaining, elapsed }
+    DrainReport { active_leases, remaining, elapsed, complete: true }
 }

@@ -69,16 +69,18 @@ pub async fn serve(config: ServerConfig) -> Result<(), ServeError> {
         stopping_since = Some(Instant::now());
         tracing::info!(sys = "server.lifecycle.core", %signal, "stopping");
     };
-    let failure = tokio::select! {
-        _ = bound.socket.serve(app, http, stop, shutdown) => None,
+    let served = tokio::select! {
+        report = bound.socket.serve(app, http, stop, shutdown) => Ok(report),
         // A store that lost a write must not be built upon: the process ends, and a restart finds what is durable.
-        failure = node.store_failed() => Some(failure),
+        failure = node.store_failed() => Err(ServeError::StoreFailed(failure)),
     };
     housekeeping.iter().for_each(tokio::task::JoinHandle::abort);
-    if let Some(failure) = failure {
-        return Err(ServeError::StoreFailed(failure));
+    let report = served?;
+    close(node, stopping_since.unwrap_or_else(Instant::now), config.shutdown_timeout).await?;
+    match config.shutdown_timeout {
+        Some(limit) if !report.complete => Err(ServeError::Incomplete { step: "answering requests", limit }),
+        _ => Ok(()),
     }
-    close(node, stopping_since.unwrap_or_else(Instant::now), config.shutdown_timeout).await
 }
 
 fn open_node(config: &ServerConfig) -> Result<Node, StoreError> {

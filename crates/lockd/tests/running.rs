@@ -188,6 +188,21 @@ fn cli_30_a_signal_ends_the_server_after_the_drain() {
 }
 
 #[test]
+fn a_shutdown_that_cuts_a_request_says_so() {
+    let mut server = Server::in_memory(&["127.0.0.1:0", "--drain-grace", "0", "--shutdown-timeout", "300ms"]);
+    let mut client = std::net::TcpStream::connect(server.address()).unwrap();
+    let head = "POST /v1/acquire HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 21];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(1));
+    let log = server.rest_of_log();
+    assert!(log.contains("shutdown incomplete: answering requests did not finish within 300ms"), "{log}");
+}
+
+#[test]
 fn a_second_signal_cuts_the_drain_short() {
     let mut server = Server::in_memory(&["127.0.0.1:0", "--drain-grace", "60s", "--shutdown-timeout", "0"]);
     let address = server.address();
