@@ -348,6 +348,15 @@ fn with_keeps_a_lease_that_the_server_cuts_short() {
 }
 
 #[test]
+fn a_lease_that_cannot_be_told_of_is_given_back() {
+    let session = Session::tcp();
+    let output = session.run(
+        "lockd client acquire -k k --ttl 5m >/dev/full; echo $?; lockd client acquire -k k --block nowait >/dev/null && echo free",
+    );
+    assert_eq!(output.stdout, b"1\nfree\n", "{output:?}");
+}
+
+#[test]
 fn a_condition_that_cannot_be_sent_is_not_left_out() {
     let session = Session::tcp();
     let script = "eval \"$(lockd client acquire -k k --ttl 5m)\"; echo '{\"n\":1}' | lockd client update -k k >/dev/null

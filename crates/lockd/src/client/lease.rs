@@ -89,7 +89,17 @@ impl Grant {
 pub(super) async fn acquire(invocation: &Invocation) -> Outcome<()> {
     let api = Api::new(invocation)?;
     let grant = take(&api, &invocation.settings, &invocation.settings.key).await?;
-    if invocation.settings.format == "json" {
+    let printed = print::out(granted(&api, &invocation.settings, &grant).as_bytes());
+    if printed.is_err() {
+        // A lease that nobody learns of is in everybody's way.
+        let _ = give_back(&api, &grant.subject(), &grant.claim(), true).await;
+    }
+    printed
+}
+
+/// What is printed of a new lease.
+fn granted(api: &Api, settings: &ClientSettings, grant: &Grant) -> String {
+    if settings.format == "json" {
         let mut members = vec![
             ("namespace", print::string(&grant.namespace)),
             ("lease_id", print::string(&grant.lease_id)),
@@ -103,11 +113,9 @@ pub(super) async fn acquire(invocation: &Invocation) -> Outcome<()> {
             ("correlation_id", print::string(&grant.correlation_id)),
         ];
         members.retain(|(_, value)| value != "\"\"");
-        return print::out(print::result(&members).as_bytes());
+        return print::result(&members);
     }
-    let lines: String =
-        grant.variables(&api.servers()).iter().map(|(name, value)| export::line(name, value)).collect();
-    print::out(lines.as_bytes())
+    grant.variables(&api.servers()).iter().map(|(name, value)| export::line(name, value)).collect()
 }
 
 /// How long to wait for what somebody else has.

@@ -132,10 +132,7 @@ impl Answer {
 
     /// The next piece of the body. A server that falls silent in the middle of it is given up.
     pub(super) async fn piece(&mut self) -> Outcome<Option<Bytes>> {
-        self.body
-            .piece()
-            .await
-            .map_err(|error| Failure::Local(format!("lockd: the answer broke off: {error}")))
+        self.body.piece().await.map_err(|error| Failure::Local(format!("lockd: {error}")))
     }
 
     pub(super) async fn bytes(&mut self) -> Outcome<Vec<u8>> {
