@@ -62,6 +62,8 @@ pub struct Call {
     /// What follows the question mark, encoded.
     query: String,
     pub(crate) headers: HeaderMap,
+    /// The first header that cannot be sent. Without it the call would mean something else.
+    pub(crate) unsendable: Option<(String, String)>,
     pub(crate) payload: Payload,
     pub(crate) repeat: Repeat,
     pub(crate) reading: Reading,
@@ -85,6 +87,7 @@ impl Call {
             path,
             query: String::new(),
             headers: HeaderMap::new(),
+            unsendable: None,
             payload: Payload::Nothing,
             repeat: Repeat::Freely,
             reading: Reading::Whole,
@@ -117,12 +120,14 @@ impl Call {
         self
     }
 
-    /// Sets a header. What no header can carry is left out, so that the server says what is missing.
+    /// Sets a header. With one that HTTP cannot carry the call fails before it is sent: left out, a condition would not hold.
     pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            self.headers.insert(name, value);
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+            (Ok(name), Ok(value)) => drop(self.headers.insert(name, value)),
+            // That is for the log only.
+            _ if name.eq_ignore_ascii_case(header::CORRELATION_ID) => {}
+            _ if self.unsendable.is_none() => self.unsendable = Some((name.to_owned(), value.to_owned())),
+            _ => {}
         }
         self
     }

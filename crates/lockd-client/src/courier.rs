@@ -61,6 +61,13 @@ fn may_repeat(call: &Call, course: &Course) -> bool {
 impl Courier {
     /// Sends the call until it is answered or refused, or the retry policy gives up.
     pub(crate) async fn send(&self, mut call: Call) -> Result<Answer> {
+        if let Some((name, value)) = call.unsendable.take() {
+            return Err(Error::InvalidOption {
+                name: "header",
+                value: format!("{name}: {value}"),
+                reason: "HTTP cannot carry it; remove line ends and other control characters".into(),
+            });
+        }
         let begun = Instant::now();
         let retry = call.retry.unwrap_or(self.retry);
         let mut place = self.preferred.load(Ordering::Relaxed);

@@ -1,9 +1,9 @@
 //! Calls of one's own, and what they say when no server answers.
 
-use lockd_client::{Body, Call, Error, RetryPolicy};
+use lockd_client::{Body, Call, Error, RetryPolicy, UpdateOptions};
 
 use crate::fake::{Fake, Reply, json, refusal};
-use crate::{builder, client};
+use crate::{builder, client, granted, saved, session};
 
 #[tokio::test]
 async fn a_call_of_ones_own_is_treated_like_any_other() {
@@ -80,4 +80,16 @@ async fn an_unreachable_service_is_told_server_by_server() {
     let passive = Fake::start([refusal(503, "node_passive", 0)]).await;
     let client = builder(&[&passive, &gone]).retry(RetryPolicy::none()).build().unwrap();
     assert_eq!(client.describe("a").await.unwrap_err().code(), Some("node_passive"));
+}
+
+#[tokio::test]
+async fn a_condition_that_no_header_can_carry_is_not_dropped() {
+    let fake = Fake::start([granted(), saved(4, "e4")]).await;
+    let client = client(&[&fake]);
+    let mut session = session(&client).await;
+    let options = UpdateOptions::new().if_etag("deadbeef\r");
+    let error = session.update_with("{}", &options).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidOption { .. }), "{error:?}");
+    assert!(error.to_string().to_ascii_lowercase().contains("x-if-state-etag"), "{error}");
+    assert_eq!(fake.calls(), 1, "the update would have been unconditional");
 }
