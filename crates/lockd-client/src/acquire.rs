@@ -140,7 +140,7 @@ impl Client {
             Wait::No => {}
             Wait::Forever => drop(call.answer_within(None)),
             Wait::AtMost(longest) => {
-                call.answer_within(longest.checked_add(self.inner.timeout + Duration::from_secs(1)));
+                call.answer_within(longest.checked_add(self.inner.timeout.saturating_add(Duration::from_secs(1))));
             }
         }
         if options.if_not_exists {

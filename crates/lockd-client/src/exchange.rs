@@ -164,12 +164,13 @@ async fn within<T>(
     let Some(patience) = patience else { return Ok(future.await) };
     let mut future = std::pin::pin!(future);
     loop {
-        let until = progress.since() + patience;
+        // Beyond the end of the clock is for ever.
+        let Some(until) = progress.since().checked_add(patience) else { return Ok(future.await) };
         tokio::select! {
             biased;
             done = &mut future => return Ok(done),
             () = sleep_until(until) => {
-                if progress.since() + patience <= Instant::now() {
+                if progress.since().checked_add(patience).is_some_and(|until| until <= Instant::now()) {
                     return Err(patience);
                 }
             }

@@ -1,6 +1,8 @@
 //! Calls of one's own, and what they say when no server answers.
 
-use lockd_client::{Body, Call, Error, RetryPolicy, UpdateOptions};
+use std::time::Duration;
+
+use lockd_client::{AcquireOptions, Body, Call, Error, RetryPolicy, UpdateOptions};
 
 use crate::fake::{Fake, Reply, json, refusal};
 use crate::{builder, client, granted, saved, session};
@@ -92,4 +94,18 @@ async fn a_condition_that_no_header_can_carry_is_not_dropped() {
     assert!(matches!(error, Error::InvalidOption { .. }), "{error:?}");
     assert!(error.to_string().to_ascii_lowercase().contains("x-if-state-etag"), "{error}");
     assert_eq!(fake.calls(), 1, "the update would have been unconditional");
+}
+
+#[tokio::test]
+async fn patience_beyond_the_end_of_the_clock_is_for_ever() {
+    let fake = Fake::start([granted(), json(200, "{}")]).await;
+    let client = builder(&[&fake]).timeout(Duration::MAX).build().unwrap();
+    for longest in [Duration::from_secs(i64::MAX as u64), Duration::MAX] {
+        let fake = Fake::start([granted()]).await;
+        let options = AcquireOptions::new().wait_at_most(longest).manual_keepalive().keep_on_drop();
+        crate::client(&[&fake]).acquire("a", &options).await.unwrap();
+    }
+    let options = AcquireOptions::new().wait_at_most(Duration::from_secs(9)).manual_keepalive().keep_on_drop();
+    client.acquire("a", &options).await.unwrap();
+    client.check_health().await.unwrap();
 }
