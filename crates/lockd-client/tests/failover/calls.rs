@@ -109,3 +109,23 @@ async fn patience_beyond_the_end_of_the_clock_is_for_ever() {
     client.acquire("a", &options).await.unwrap();
     client.check_health().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_refused_attachment_does_not_hide_that_another_was_staged() {
+    let attached = r#"{"attachment":{"id":"i","name":"b","size":1,"plaintext_sha256":"","content_type":"","created_at_unix":1,"updated_at_unix":1},"noop":false,"version":4}"#;
+    let fake = Fake::start([granted(), json(200, attached), json(200, r#"{"released":true,"outcome":"none"}"#)]).await;
+    let client = client(&[&fake]);
+    let session = session(&client).await;
+    let (pieces, receiver) = tokio::sync::mpsc::channel(1);
+    // The first is under way for as long as the second takes, and then fails.
+    let first = session.attach("a", Body::pieces(receiver));
+    let second = async {
+        pieces.send(Ok("x".into())).await.unwrap();
+        session.attach("b", "x").await.unwrap();
+        pieces.send(Err(std::io::Error::other("no more"))).await.unwrap();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert!(matches!(first, Err(Error::Source { .. })), "{first:?}");
+    let error = session.release().await.unwrap_err();
+    assert!(error.is_lease_lost(), "{error}");
+}
