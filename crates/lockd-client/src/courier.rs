@@ -159,7 +159,9 @@ impl Courier {
         let mut refusal = Refusal::read(status, &headers, &body);
         let is_passive = status == 503 && (refusal.code == "node_passive" || body.is_empty());
         // A server that has an error of its own, or stands before one that has, may have done the work before.
-        course.maybe_applied |= status >= 500 && !matches!(status, 501 | 503);
+        // That a lockd server is not available, it finds before it does anything; of a proxy that is not known.
+        let is_untouched = status == 501 || status == 503 && (is_passive || !refusal.code.is_empty());
+        course.maybe_applied |= status >= 500 && !is_untouched;
         refusal.maybe_applied = course.maybe_applied;
         course.hint = course.hint.max(refusal.retry_after);
         let again = may_repeat(call, course);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockd_client::{AcquireOptions, Body, Call, Error, RetryPolicy, UpdateOptions};
+use lockd_client::{AcquireOptions, Body, Call, Error, Repeat, RetryPolicy, UpdateOptions};
 
 use crate::fake::{Fake, Reply, json, refusal};
 use crate::{builder, client, granted, saved, session};
@@ -128,4 +128,15 @@ async fn a_refused_attachment_does_not_hide_that_another_was_staged() {
     assert!(matches!(first, Err(Error::Source { .. })), "{first:?}");
     let error = session.release().await.unwrap_err();
     assert!(error.is_lease_lost(), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_of_a_message_is_no_reason_to_send_it_twice() {
+    let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\ngone";
+    let fake = Fake::start([Reply::Answer(text.to_owned())]).await;
+    let mut call = Call::post("/v1/queue/enqueue");
+    call.repeat(Repeat::Never);
+    let error = client(&[&fake]).send(call).await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(fake.calls(), 1);
 }
