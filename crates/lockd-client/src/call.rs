@@ -4,7 +4,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use lockd_wire::header;
 use serde::Serialize;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 #[cfg(doc)]
 use crate::answered::Answer;
@@ -36,6 +36,8 @@ pub(crate) enum Reading {
 pub(crate) enum Patience {
     Usual,
     AtMost(Duration),
+    /// As usual after this moment, until which it may wait for something.
+    After(Instant),
     /// For as long as the connection lives.
     Forever,
 }

@@ -55,6 +55,10 @@ impl Server {
         let until_answer = match call.patience {
             Patience::Usual => Some(usual),
             Patience::AtMost(patience) => Some(patience),
+            Patience::After(moment) => {
+                let left = moment.saturating_duration_since(Instant::now());
+                Some(left.saturating_add(usual).saturating_add(Duration::from_secs(1)))
+            }
             Patience::Forever => None,
         };
         let may_be_stale =

@@ -140,3 +140,21 @@ async fn what_a_proxy_says_of_a_message_is_no_reason_to_send_it_twice() {
     assert!(error.is_outcome_unknown(), "{error}");
     assert_eq!(fake.calls(), 1);
 }
+
+#[tokio::test]
+async fn the_next_server_has_only_what_the_silent_one_left() {
+    let (first, second) = (Fake::start([Reply::Silence]).await, Fake::start([Reply::Silence]).await);
+    let spans = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = spans.clone();
+    let client = builder(&[&first, &second])
+        .timeout(Duration::from_millis(200))
+        .retry(RetryPolicy::none())
+        .observe(move |attempt| log.lock().unwrap().push(attempt.duration))
+        .build()
+        .unwrap();
+    let options = AcquireOptions::new().wait_at_most(Duration::from_secs(10));
+    client.acquire("a", &options).await.unwrap_err();
+    let spans = spans.lock().unwrap();
+    assert_eq!(spans.len(), 2);
+    assert!(spans[0] >= Duration::from_secs(10) && spans[1] < Duration::from_secs(10), "{spans:?}");
+}
