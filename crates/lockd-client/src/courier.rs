@@ -103,7 +103,9 @@ impl Courier {
             }
             if passed_over >= self.servers.len() {
                 let pause = retry.pause(pauses, course.hint.take());
-                if !course.hopeful || pauses >= retry.retries || begun.elapsed().saturating_add(pause) > retry.give_up_after
+                if !course.hopeful
+                    || pauses >= retry.retries
+                    || begun.elapsed().saturating_add(pause) > retry.give_up_after
                 {
                     return Err(match (error, course.passive) {
                         // That a server is there but passive says more than that another is not there.

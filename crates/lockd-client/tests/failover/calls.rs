@@ -105,7 +105,8 @@ async fn patience_beyond_the_end_of_the_clock_is_for_ever() {
         let options = AcquireOptions::new().wait_at_most(longest).manual_keepalive().keep_on_drop();
         crate::client(&[&fake]).acquire("a", &options).await.unwrap();
     }
-    let options = AcquireOptions::new().wait_at_most(Duration::from_secs(9)).manual_keepalive().keep_on_drop();
+    let options =
+        AcquireOptions::new().wait_at_most(Duration::from_secs(9)).manual_keepalive().keep_on_drop();
     client.acquire("a", &options).await.unwrap();
     client.check_health().await.unwrap();
 }
@@ -113,7 +114,9 @@ async fn patience_beyond_the_end_of_the_clock_is_for_ever() {
 #[tokio::test]
 async fn a_refused_attachment_does_not_hide_that_another_was_staged() {
     let attached = r#"{"attachment":{"id":"i","name":"b","size":1,"plaintext_sha256":"","content_type":"","created_at_unix":1,"updated_at_unix":1},"noop":false,"version":4}"#;
-    let fake = Fake::start([granted(), json(200, attached), json(200, r#"{"released":true,"outcome":"none"}"#)]).await;
+    let fake =
+        Fake::start([granted(), json(200, attached), json(200, r#"{"released":true,"outcome":"none"}"#)])
+            .await;
     let client = client(&[&fake]);
     let session = session(&client).await;
     let (pieces, receiver) = tokio::sync::mpsc::channel(1);
