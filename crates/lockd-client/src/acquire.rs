@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::answered::Answer;
 use crate::body::Payload;
-use crate::call::{Call, Repeat};
+use crate::call::{Call, Patience, Repeat};
 use crate::client::Client;
 use crate::courier::is_retryable;
 use crate::error::{Error, Refusal, Result};
@@ -139,9 +139,8 @@ impl Client {
         match options.wait {
             Wait::No => {}
             Wait::Forever => drop(call.answer_within(None)),
-            Wait::AtMost(longest) => {
-                call.answer_within(longest.checked_add(self.inner.timeout + Duration::from_secs(1)));
-            }
+            // Every attempt has what is left by then.
+            Wait::AtMost(_) => call.patience = until.map_or(Patience::Forever, Patience::After),
         }
         if options.if_not_exists {
             // The echo of an attempt that was carried out would be "already exists".

@@ -4,7 +4,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use lockd_wire::header;
 use serde::Serialize;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 #[cfg(doc)]
 use crate::answered::Answer;
@@ -12,7 +12,6 @@ use crate::body::{Body, Outgoing, Payload};
 #[cfg(doc)]
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::error::Error;
 use crate::lease::Lease;
 use crate::retry::RetryPolicy;
 
@@ -37,6 +36,8 @@ pub(crate) enum Reading {
 pub(crate) enum Patience {
     Usual,
     AtMost(Duration),
+    /// As usual after this moment, until which it may wait for something.
+    After(Instant),
     /// For as long as the connection lives.
     Forever,
 }
@@ -63,8 +64,8 @@ pub struct Call {
     /// What follows the question mark, encoded.
     query: String,
     pub(crate) headers: HeaderMap,
-    /// A header that cannot be sent. A call without it would mean something else, so there will be none.
-    unsendable: Option<(String, String)>,
+    /// The first header that cannot be sent. Without it the call would mean something else.
+    pub(crate) unsendable: Option<(String, String)>,
     pub(crate) payload: Payload,
     pub(crate) repeat: Repeat,
     pub(crate) reading: Reading,
@@ -121,26 +122,16 @@ impl Call {
         self
     }
 
-    /// Sets a header. With what no header can carry, such as the end of a line, the call fails before it is sent.
+    /// Sets a header. With one that HTTP cannot carry the call fails before it is sent: left out, a condition would not hold.
     pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(value)) => _ = self.headers.insert(name, value),
-            _ => self.unsendable = Some((name.to_owned(), value.to_owned())),
+            (Ok(name), Ok(value)) => drop(self.headers.insert(name, value)),
+            // That is for the log only.
+            _ if name.eq_ignore_ascii_case(header::CORRELATION_ID) => {}
+            _ if self.unsendable.is_none() => self.unsendable = Some((name.to_owned(), value.to_owned())),
+            _ => {}
         }
         self
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match &self.unsendable {
-            None => Ok(()),
-            Some((name, value)) => Err(Error::InvalidOption {
-                name: "header",
-                value: value.clone(),
-                reason: format!(
-                    "{name:?} cannot be sent with it; line ends and other control characters do not go into a header"
-                ),
-            }),
-        }
     }
 
     /// Sends these bytes, or what this reader yields. With a reader the call [is not repeated](Repeat::Never) once a server

@@ -252,7 +252,6 @@ impl Client {
             let id = self.correlation_id.as_deref().map_or_else(crate::correlation::fresh, str::to_owned);
             call.header(lockd_wire::header::CORRELATION_ID, &id);
         }
-        call.check()?;
         self.inner.send(call).await
     }
 }

@@ -61,6 +61,13 @@ fn may_repeat(call: &Call, course: &Course) -> bool {
 impl Courier {
     /// Sends the call until it is answered or refused, or the retry policy gives up.
     pub(crate) async fn send(&self, mut call: Call) -> Result<Answer> {
+        if let Some((name, value)) = call.unsendable.take() {
+            return Err(Error::InvalidOption {
+                name: "header",
+                value: format!("{name}: {value}"),
+                reason: "HTTP cannot carry it; remove line ends and other control characters".into(),
+            });
+        }
         let begun = Instant::now();
         let retry = call.retry.unwrap_or(self.retry);
         let mut place = self.preferred.load(Ordering::Relaxed);
@@ -96,7 +103,9 @@ impl Courier {
             }
             if passed_over >= self.servers.len() {
                 let pause = retry.pause(pauses, course.hint.take());
-                if !course.hopeful || pauses >= retry.retries || begun.elapsed() + pause > retry.give_up_after
+                if !course.hopeful
+                    || pauses >= retry.retries
+                    || begun.elapsed().saturating_add(pause) > retry.give_up_after
                 {
                     return Err(match (error, course.passive) {
                         // That a server is there but passive says more than that another is not there.
@@ -152,7 +161,9 @@ impl Courier {
         let mut refusal = Refusal::read(status, &headers, &body);
         let is_passive = status == 503 && (refusal.code == "node_passive" || body.is_empty());
         // A server that has an error of its own, or stands before one that has, may have done the work before.
-        course.maybe_applied |= status >= 500 && !matches!(status, 501 | 503);
+        // That a lockd server is not available, it finds before it does anything; of a proxy that is not known.
+        let is_untouched = status == 501 || status == 503 && (is_passive || !refusal.code.is_empty());
+        course.maybe_applied |= status >= 500 && !is_untouched;
         refusal.maybe_applied = course.maybe_applied;
         course.hint = course.hint.max(refusal.retry_after);
         let again = may_repeat(call, course);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tokio::time::{Duration, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::answered::{AnswerBody, Content};
 use crate::body::Progress;
@@ -55,6 +55,10 @@ impl Server {
         let until_answer = match call.patience {
             Patience::Usual => Some(usual),
             Patience::AtMost(patience) => Some(patience),
+            Patience::After(moment) => {
+                let left = moment.saturating_duration_since(Instant::now());
+                Some(left.saturating_add(usual).saturating_add(Duration::from_secs(1)))
+            }
             Patience::Forever => None,
         };
         let may_be_stale =
@@ -164,13 +168,13 @@ async fn within<T>(
     let Some(patience) = patience else { return Ok(future.await) };
     let mut future = std::pin::pin!(future);
     loop {
-        // Beyond the end of time is for ever.
+        // Beyond the end of the clock is for ever.
         let Some(until) = progress.since().checked_add(patience) else { return Ok(future.await) };
         tokio::select! {
             biased;
             done = &mut future => return Ok(done),
             () = sleep_until(until) => {
-                if progress.since().elapsed() >= patience {
+                if progress.since().checked_add(patience).is_some_and(|until| until <= Instant::now()) {
                     return Err(patience);
                 }
             }

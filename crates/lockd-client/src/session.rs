@@ -67,11 +67,23 @@ struct Staged {
     possible: bool,
     /// Something is or may be staged that makes a new version, which metadata alone does not.
     versioned: bool,
+    /// Calls that stage something and have not ended, or were dropped before they did.
+    open: u32,
+    /// Those of them that make a new version.
+    open_versioned: u32,
 }
 
 impl Staged {
     fn is_possible(self) -> bool {
-        self.certain || self.possible
+        self.certain || self.is_doubtful()
+    }
+
+    fn is_doubtful(self) -> bool {
+        self.possible || self.open > 0
+    }
+
+    fn makes_a_version(self) -> bool {
+        self.versioned || self.open_versioned > 0
     }
 }
 

@@ -105,8 +105,9 @@ impl ByteStream {
                 }
                 Poll::Pending => {
                     let Some(patience) = self.patience else { return Poll::Pending };
+                    let Some(until) = Instant::now().checked_add(patience) else { return Poll::Pending };
                     if !std::mem::replace(&mut self.waiting, true) {
-                        self.alarm.as_mut().reset(Instant::now() + patience);
+                        self.alarm.as_mut().reset(until);
                     }
                     ready!(self.alarm.as_mut().poll(context));
                     self.connection = None;

@@ -259,7 +259,7 @@ impl Queue {
                 seconds => seconds as i64,
             };
             let mut call = self.consuming(path, options, most, seconds)?;
-            call.answer_within(Some(left + Duration::from_secs(1) + patience));
+            call.answer_within(Some((left + Duration::from_secs(1)).saturating_add(patience)));
             match self.client.send(call).await {
                 Ok(answer) => return Deliveries::new(answer, patience, Some(patience)).map(Some),
                 Err(Error::Refused(refusal)) if is_nothing(&refusal) => {}

@@ -114,9 +114,10 @@ impl Subscription {
         let patience = self.queue.client.inner.timeout;
         let (seconds, within) = match self.options.wait {
             Wait::No => (-1, Some(patience)),
-            Wait::AtMost(longest) if !self.has_begun => {
-                (rounded_up(longest).max(1) as i64, longest.checked_add(patience + Duration::from_secs(1)))
-            }
+            Wait::AtMost(longest) if !self.has_begun => (
+                rounded_up(longest).max(1) as i64,
+                longest.checked_add(patience.saturating_add(Duration::from_secs(1))),
+            ),
             Wait::AtMost(_) | Wait::Forever => (0, None),
         };
         let mut call = self.queue.consuming(path, &self.options, self.options.prefetch, seconds)?;

@@ -151,7 +151,9 @@ impl LeaseSession {
         let lease = &self.vigil.lease;
         let described = self.vigil.client.in_namespace(&lease.namespace).describe(&lease.key).await;
         match (described, lease.version) {
-            (Ok(description), Some(version)) if description.version == version && view.staged.versioned => {
+            (Ok(description), Some(version))
+                if description.version == version && view.staged.makes_a_version() =>
+            {
                 Err(self.vigil.loss_error(Loss::Expired))
             }
             _ => Err(Error::OutcomeUnknown { key: lease.key.clone() }),

@@ -221,7 +221,7 @@ impl LeaseSession {
         let is_automatic = self.conditions(&mut call, options);
         // The ETag makes sure that a repeated request is not applied to its own result. After an earlier call of unknown
         // outcome a mismatch would prove nothing: it could be that call's work.
-        let is_doubtful = self.view().staged.possible;
+        let is_doubtful = self.view().staged.is_doubtful();
         if !is_automatic || is_doubtful || self.view().condition == Seen::Unknown {
             call.repeat = Repeat::Never;
         }
@@ -381,19 +381,20 @@ impl LeaseSession {
 
     /// Sends a call that stages something, and remembers that it may have done so if its answer gets lost.
     pub(super) async fn stage(&self, call: Call, makes_a_version: bool) -> Result<Answer> {
-        let before = {
+        {
+            // Other calls may be under way at the same time, so each only ever adds what it knows.
             let mut view = self.view();
-            let before = view.staged;
-            view.staged.possible = true;
-            view.staged.versioned |= makes_a_version;
-            before
-        };
-        let answered = self.vigil.send(call).await;
-        match &answered {
-            Ok(_) => self.view().staged.possible = before.possible,
-            Err(error) if error.is_outcome_unknown() => {}
-            Err(_) => self.view().staged = before,
+            view.staged.open += 1;
+            view.staged.open_versioned += u32::from(makes_a_version);
         }
+        let answered = self.vigil.send(call).await;
+        let is_unknown = answered.as_ref().is_err_and(Error::is_outcome_unknown);
+        let mut view = self.view();
+        view.staged.open -= 1;
+        view.staged.open_versioned -= u32::from(makes_a_version);
+        view.staged.possible |= is_unknown;
+        view.staged.versioned |= makes_a_version && (answered.is_ok() || is_unknown);
+        drop(view);
         answered
     }
 

@@ -1,9 +1,11 @@
 //! Calls of one's own, and what they say when no server answers.
 
-use lockd_client::{Body, Call, Error, RetryPolicy};
+use std::time::Duration;
+
+use lockd_client::{AcquireOptions, Body, Call, Error, Repeat, RetryPolicy, UpdateOptions};
 
 use crate::fake::{Fake, Reply, json, refusal};
-use crate::{builder, client};
+use crate::{builder, client, granted, saved, session};
 
 #[tokio::test]
 async fn a_call_of_ones_own_is_treated_like_any_other() {
@@ -80,4 +82,82 @@ async fn an_unreachable_service_is_told_server_by_server() {
     let passive = Fake::start([refusal(503, "node_passive", 0)]).await;
     let client = builder(&[&passive, &gone]).retry(RetryPolicy::none()).build().unwrap();
     assert_eq!(client.describe("a").await.unwrap_err().code(), Some("node_passive"));
+}
+
+#[tokio::test]
+async fn a_condition_that_no_header_can_carry_is_not_dropped() {
+    let fake = Fake::start([granted(), saved(4, "e4")]).await;
+    let client = client(&[&fake]);
+    let mut session = session(&client).await;
+    let options = UpdateOptions::new().if_etag("deadbeef\r");
+    let error = session.update_with("{}", &options).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidOption { .. }), "{error:?}");
+    assert!(error.to_string().to_ascii_lowercase().contains("x-if-state-etag"), "{error}");
+    assert_eq!(fake.calls(), 1, "the update would have been unconditional");
+}
+
+#[tokio::test]
+async fn patience_beyond_the_end_of_the_clock_is_for_ever() {
+    let fake = Fake::start([granted(), json(200, "{}")]).await;
+    let client = builder(&[&fake]).timeout(Duration::MAX).build().unwrap();
+    for longest in [Duration::from_secs(i64::MAX as u64), Duration::MAX] {
+        let fake = Fake::start([granted()]).await;
+        let options = AcquireOptions::new().wait_at_most(longest).manual_keepalive().keep_on_drop();
+        crate::client(&[&fake]).acquire("a", &options).await.unwrap();
+    }
+    let options =
+        AcquireOptions::new().wait_at_most(Duration::from_secs(9)).manual_keepalive().keep_on_drop();
+    client.acquire("a", &options).await.unwrap();
+    client.check_health().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_attachment_does_not_hide_that_another_was_staged() {
+    let attached = r#"{"attachment":{"id":"i","name":"b","size":1,"plaintext_sha256":"","content_type":"","created_at_unix":1,"updated_at_unix":1},"noop":false,"version":4}"#;
+    let fake =
+        Fake::start([granted(), json(200, attached), json(200, r#"{"released":true,"outcome":"none"}"#)])
+            .await;
+    let client = client(&[&fake]);
+    let session = session(&client).await;
+    let (pieces, receiver) = tokio::sync::mpsc::channel(1);
+    // The first is under way for as long as the second takes, and then fails.
+    let first = session.attach("a", Body::pieces(receiver));
+    let second = async {
+        pieces.send(Ok("x".into())).await.unwrap();
+        session.attach("b", "x").await.unwrap();
+        pieces.send(Err(std::io::Error::other("no more"))).await.unwrap();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert!(matches!(first, Err(Error::Source { .. })), "{first:?}");
+    let error = session.release().await.unwrap_err();
+    assert!(error.is_lease_lost(), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_of_a_message_is_no_reason_to_send_it_twice() {
+    let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\ngone";
+    let fake = Fake::start([Reply::Answer(text.to_owned())]).await;
+    let mut call = Call::post("/v1/queue/enqueue");
+    call.repeat(Repeat::Never);
+    let error = client(&[&fake]).send(call).await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn the_next_server_has_only_what_the_silent_one_left() {
+    let (first, second) = (Fake::start([Reply::Silence]).await, Fake::start([Reply::Silence]).await);
+    let spans = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = spans.clone();
+    let client = builder(&[&first, &second])
+        .timeout(Duration::from_millis(200))
+        .retry(RetryPolicy::none())
+        .observe(move |attempt| log.lock().unwrap().push(attempt.duration))
+        .build()
+        .unwrap();
+    let options = AcquireOptions::new().wait_at_most(Duration::from_secs(10));
+    client.acquire("a", &options).await.unwrap_err();
+    let spans = spans.lock().unwrap();
+    assert_eq!(spans.len(), 2);
+    assert!(spans[0] >= Duration::from_secs(10) && spans[1] < Duration::from_secs(10), "{spans:?}");
 }
