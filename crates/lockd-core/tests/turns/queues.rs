@@ -1,6 +1,6 @@
 //! Queues: what is freed is listed, what belongs to others is left alone, and nobody waits behind somebody who cannot be served.
 
-use lockd_core::op::{Ack, Intent, Nack, Op, Reply, Tend};
+use lockd_core::op::{Abandon, Ack, Extend, Intent, Nack, Op, Reason, Reply, Tend};
 use lockd_core::records::key::Lease;
 use lockd_wire::KeyId;
 
@@ -131,4 +131,22 @@ fn an_unreadable_participant_of_a_states_lease_holds_nobody_up() {
         Some(Reply::Delivered(deliveries)) => assert_eq!(deliveries[0].message, m1),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_refused_extend_rests_on_the_state_it_has_seen() {
+    let (mut bench, q) = (Bench::new(), queue("q"));
+    bench.enqueue(&q, 0);
+    let op = bench.dequeue_op(&q, -1, true, 1);
+    let delivery = bench.deliveries(op).remove(0);
+    let state = delivery.state.as_ref().unwrap();
+    bench.slow = true;
+    let key = KeyId::of_queue_state(&q, delivery.message);
+    bench.ask(Op::Abandon(Abandon { key, lease: state.lease }));
+    let asked = bench.ask(Op::Extend(Extend { handle: handle(&delivery), by_seconds: 60 }));
+    assert!(bench.take(asked).is_none(), "the end of the state's lease may be lost");
+    bench.sync();
+    assert!(
+        matches!(bench.take(asked), Some(Reply::Refused(refusal)) if refusal.reason == Reason::LeaseRequired)
+    );
 }
