@@ -40,7 +40,9 @@ impl Oracle {
             return Ok((asked.op, shape));
         }
         let possible = asked.possible.as_ref().filter(|(_, expected)| *expected == shape);
-        if let Some(&(batch, _)) = possible.filter(|_| asked.decided.is_none()) {
+        if matches!(asked.op, Op::Abandon(_)) {
+            // It is told the same whether there was anything to abandon or not: that says nothing of who caused a batch.
+        } else if let Some(&(batch, _)) = possible.filter(|_| asked.decided.is_none()) {
             self.settle_on(batch);
         } else {
             self.rule_out(asked.possible.clone());
