@@ -12,6 +12,7 @@ mod call;
 mod deliveries;
 mod gate;
 mod handlers;
+mod in_progress;
 #[doc(hidden)]
 pub mod judged;
 mod lingering;

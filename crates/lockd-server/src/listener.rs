@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::in_progress::{Accounted, InProgress};
 use crate::lingering::Lingering;
 use crate::route;
 use crate::shutdown::{self, DrainReport, Shutdown};
@@ -120,14 +121,19 @@ impl Bound {
             server.http2().max_concurrent_streams(streams);
         }
         let server = Arc::new(server);
+        let in_progress = InProgress::default();
         // Dropped when connections that have not said anything yet are to be closed.
         let (open, closing) = watch::channel(());
         let greeting = Greeting { patience: http.head_timeout, closing };
         let accept = async {
             loop {
                 match self.socket.accept().await {
-                    Ok(Stream::Tcp(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
-                    Ok(Stream::Unix(stream)) => spawn(&server, &graceful, &app, &greeting, stream),
+                    Ok(Stream::Tcp(stream)) => {
+                        spawn(&server, &graceful, &app, &in_progress, &greeting, stream);
+                    }
+                    Ok(Stream::Unix(stream)) => {
+                        spawn(&server, &graceful, &app, &in_progress, &greeting, stream);
+                    }
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
                         tracing::warn!(sys = "api.http.server", %error, "cannot accept connections for the moment");
@@ -153,8 +159,8 @@ impl Bound {
         let closed = graceful.shutdown();
         match rest {
             Some(rest) => {
-                report.complete =
-                    tokio::time::timeout(rest.max(Duration::from_millis(10)), closed).await.is_ok();
+                let closed = tokio::time::timeout(rest.max(Duration::from_millis(10)), closed).await;
+                report.complete = closed.is_ok() || in_progress.count() == 0;
             }
             None => closed.await,
         }
@@ -181,18 +187,23 @@ fn spawn<S: Readable>(
     server: &Arc<auto::Builder<TokioExecutor>>,
     graceful: &GracefulShutdown,
     app: &Arc<App>,
+    in_progress: &InProgress,
     greeting: &Greeting,
     stream: S,
 ) {
     let (app, server, watcher, greeting) =
         (app.clone(), server.clone(), graceful.watcher(), greeting.clone());
+    let in_progress = in_progress.clone();
     tokio::spawn(async move {
         if !greeting.heard(&stream).await {
             return;
         }
         let service = service_fn(move |request| {
-            let app = app.clone();
-            async move { Ok::<_, Infallible>(route::serve(app, request).await) }
+            let (app, begun) = (app.clone(), in_progress.begin());
+            async move {
+                let answer = route::serve(app, request).await;
+                Ok::<_, Infallible>(answer.map(|body| Accounted { body, _request: begun }))
+            }
         });
         let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service);
         let connection = watcher.watch(connection);

@@ -348,6 +348,22 @@ fn with_keeps_a_lease_that_the_server_cuts_short() {
 }
 
 #[test]
+fn with_does_not_succeed_when_the_lease_ran_out_unseen() {
+    let session = Session::tcp();
+    // Another gets the key while the keeper is stopped, and the command ends before it goes on.
+    let script = "lockd client with job --ttl 2s -- sh -c 'touch begun; while [ ! -e go ]; do sleep 0.05; done; touch done' &
+        until [ -e begun ]; do sleep 0.05; done
+        kill -STOP $!
+        lockd client acquire -k job --owner other --ttl 1m --block 1m >/dev/null && echo taken
+        touch go; until [ -e done ]; do sleep 0.05; done; sleep 0.5
+        kill -CONT $!; wait $! && echo success || echo failure";
+    let output = session.run(script);
+    assert_eq!(output.stdout, b"taken\nfailure\n", "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("lockd: the lease on job "), "{error}");
+}
+
+#[test]
 fn a_lease_that_cannot_be_told_of_is_given_back() {
     let session = Session::tcp();
     let output = session.run(

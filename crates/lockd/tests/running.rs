@@ -203,6 +203,20 @@ fn a_shutdown_that_cuts_a_request_says_so() {
 }
 
 #[test]
+fn connections_without_a_request_cut_nothing() {
+    let mut server = Server::in_memory(&["127.0.0.1:0", "--drain-grace", "0", "--shutdown-timeout", "300ms"]);
+    let address = server.address();
+    let mut half = std::net::TcpStream::connect(&address).unwrap();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+    // A peer that speaks HTTP/2 and hangs.
+    let mut hung = std::net::TcpStream::connect(&address).unwrap();
+    hung.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    hung.read_exact(&mut [0; 9]).unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.rest_of_log());
+}
+
+#[test]
 fn a_second_signal_cuts_the_drain_short() {
     let mut server = Server::in_memory(&["127.0.0.1:0", "--drain-grace", "60s", "--shutdown-timeout", "0"]);
     let address = server.address();

@@ -3,11 +3,13 @@
 //! The lease is extended three times in the time that the server grants. It counts as lost when a server says so, or when it would have run out without
 //! a word from any server: then the command must not go on believing that it is alone.
 
+use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,7 +27,7 @@ pub(super) async fn with(invocation: &Invocation) -> Outcome<u8> {
         return Err(Failure::Usage("requires a key and a command: write KEY -- COMMAND".into()));
     };
     let api = Api::new(invocation)?;
-    let asked = Instant::now();
+    let asked = now();
     let grant = tokio::select! {
         grant = lease::take(&api, settings, key) => grant?,
         () = super::interrupted() => return Err(Failure::Interrupted),
@@ -43,7 +45,8 @@ pub(super) async fn with(invocation: &Invocation) -> Outcome<u8> {
             });
         }
     };
-    let (status, lost) = accompany(&api, invocation, &grant, child, asked).await?;
+    let good_until = Cell::new(first_end(&grant, asked));
+    let (status, lost) = accompany(&api, invocation, &grant, child, &good_until).await?;
     let code = exit_code(status);
     if lost {
         // What was staged under the lease is gone; success would be a lie.
@@ -78,7 +81,7 @@ async fn accompany(
     invocation: &Invocation,
     grant: &Grant,
     mut child: Child,
-    asked: Instant,
+    good_until: &Cell<Duration>,
 ) -> Outcome<(ExitStatus, bool)> {
     let settings = &invocation.settings;
     let cannot = |error: std::io::Error| Failure::Local(format!("watch the command: {error}"));
@@ -86,7 +89,7 @@ async fn accompany(
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
     let pid = child.id();
-    let alive = keep_alive(api, invocation, grant, asked);
+    let alive = keep_alive(api, invocation, grant, good_until);
     tokio::pin!(alive);
     let mut lost = false;
     let mut kill_at: Option<tokio::time::Instant> = None;
@@ -98,7 +101,14 @@ async fn accompany(
             }
         };
         tokio::select! {
-            status = child.wait() => return status.map(|status| (status, lost)).map_err(cannot),
+            status = child.wait() => {
+                // This process, or the whole machine, may have slept too long to have renewed it.
+                if !lost && now() >= good_until.get() {
+                    lost = true;
+                    print::complain(&format!("lockd: the lease on {} ran out before the command ended\n", grant.key));
+                }
+                return status.map(|status| (status, lost)).map_err(cannot);
+            }
             reason = &mut alive, if !lost => {
                 lost = true;
                 let key = &grant.key;
@@ -126,24 +136,42 @@ async fn accompany(
     }
 }
 
+/// The time since the machine was started, its sleep included: leases run out meanwhile.
+fn now() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let time = clock_gettime(CLOCK);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Until when a new lease is ours for certain. Counted from before the request, so that it is over here before it is over at the
+/// server. A long wait for the key is part of that time, but the grant came at its end: the first keepalive follows at once.
+fn first_end(grant: &Grant, asked: Duration) -> Duration {
+    asked.max(now().saturating_sub(grant.lives / 3)) + grant.lives
+}
+
 /// Returns when the lease is lost, with the reason.
-async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: Instant) -> String {
+async fn keep_alive(
+    api: &Api,
+    invocation: &Invocation,
+    grant: &Grant,
+    good_until: &Cell<Duration>,
+) -> String {
     let settings = &invocation.settings;
     let ttl = settings.ttl;
     let mut lives = grant.lives;
     let patience =
         settings.keepalive_timeout.min(settings.close_timeout).min(lives / 3).max(Duration::from_millis(100));
-    // Counted from before the request, so that it is over here before it is over at the server. A long wait for the key
-    // is part of that time, but the grant came at its end: the first keepalive follows at once.
-    let mut good_until = asked.max(Instant::now().checked_sub(lives / 3).unwrap_or(asked)) + lives;
     let mut pause = Duration::ZERO;
     loop {
-        let left = good_until.saturating_duration_since(Instant::now());
+        let left = good_until.get().saturating_sub(now());
         if left.is_zero() {
             return "no server confirmed it in time".into();
         }
         tokio::time::sleep(pause.min(left)).await;
-        let sent = Instant::now();
+        let sent = now();
         let extended = async {
             let mut answer = lease::extend(api, &grant.subject(), &grant.claim(), ttl, patience).await?;
             let value = answer.value().await?;
@@ -152,7 +180,7 @@ async fn keep_alive(api: &Api, invocation: &Invocation, grant: &Grant, asked: In
         match extended.await {
             Ok(granted) => {
                 lives = granted;
-                good_until = sent + lives;
+                good_until.set(sent + lives);
                 pause = lives / 3;
             }
             Err(Failure::Service(refusal))
