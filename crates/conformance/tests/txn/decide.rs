@@ -98,6 +98,11 @@ on_every_store!(txn_21_what_is_wrong_with_a_decision, |client| {
     refused(with(".txns", "a"), "invalid_namespace");
     refused(with("", "a"), "invalid_namespace");
     refused(with("default", ""), "invalid_key");
+    // The endpoint's own members are looked at before the participants.
+    let participants = json!([{"namespace": ".txns", "key": "a"}]);
+    refused(json!({"txn_id": txn, "state": "maybe", "participants": participants}), "invalid_state");
+    let elsewhere = json!({"txn_id": txn, "target_backend_hash": "x", "participants": participants});
+    post(client, "commit", &elsewhere).expect_error(409, "txn_backend_mismatch");
     post(client, "replay", &json!({"txn_id": txn})).expect_error(404, "txn_not_found");
 });
 

@@ -15,16 +15,26 @@ use crate::gate::Permission;
 
 struct Request {
     txn: TxnId,
-    state: String,
     participants: Vec<KeyId>,
     expires_at: Moment,
     term: u64,
+}
+
+/// What a request says that not all endpoints heed.
+struct Particulars {
+    state: String,
     /// The store that is meant; empty for any.
     target: String,
 }
 
 impl Request {
-    async fn read(call: &Call<'_>, mut body: Incoming, may_be_empty: bool) -> Result<Request, Failure> {
+    /// Reads and checks a request. What the endpoint has to say of its particulars comes before the participants are looked at.
+    async fn read<T>(
+        call: &Call<'_>,
+        mut body: Incoming,
+        may_be_empty: bool,
+        heed: impl FnOnce(Particulars) -> Result<T, Failure>,
+    ) -> Result<(Request, T), Failure> {
         let limit = usize::try_from(call.app.settings.json_max).unwrap_or(usize::MAX);
         let body: Bytes = body::read(&mut body, limit).await?;
         let invalid =
@@ -52,6 +62,7 @@ impl Request {
         let txn = TxnId::parse(&txn)
             .ok_or_else(|| Failure::new(ErrorCode::InvalidTxnId, "txn_id must be an xid"))?;
         let state = if state.is_empty() { call.query.get("state").trim().to_owned() } else { state };
+        let heeded = heed(Particulars { state: state.to_lowercase(), target })?;
         let mut participants = Vec::with_capacity(listed.len());
         for mut participant in listed {
             let namespace = participant.string("namespace").map_err(invalid)?.unwrap_or_default();
@@ -70,7 +81,7 @@ impl Request {
             }
         }
         let expires_at = Moment(expires.saturating_mul(1000));
-        Ok(Request { txn, state: state.to_lowercase(), participants, expires_at, term, target })
+        Ok((Request { txn, participants, expires_at, term }, heeded))
     }
 
     fn op(self, ask: TxnAsk) -> DecideTxn {
@@ -116,27 +127,30 @@ fn answer(txn: TxnId, state: TxnState) -> Outcome {
 }
 
 pub(crate) async fn decide(call: &Call<'_>, body: Incoming) -> Outcome {
-    let request = Request::read(call, body, true).await?;
-    let ask = match request.state.as_str() {
-        "pending" => TxnAsk::Prepare,
-        "commit" => TxnAsk::Decide(Verdict::Commit),
-        "rollback" => TxnAsk::Decide(Verdict::Rollback),
+    let (request, ask) = Request::read(call, body, true, |said| match said.state.as_str() {
+        "pending" => Ok(TxnAsk::Prepare),
+        "commit" => Ok(TxnAsk::Decide(Verdict::Commit)),
+        "rollback" => Ok(TxnAsk::Decide(Verdict::Rollback)),
         other => {
             let detail = format!("state must be pending, commit or rollback, got {other:?}");
-            return Err(Failure::new(ErrorCode::InvalidState, detail));
+            Err(Failure::new(ErrorCode::InvalidState, detail))
         }
-    };
+    })
+    .await?;
     let txn = request.txn;
     answer(txn, call.node().decide_txn(request.op(ask)).await?)
 }
 
 /// Applies a decision here: the one that is asked for if participants are named, else the one that is recorded.
 pub(crate) async fn apply(call: &Call<'_>, body: Incoming, verdict: Verdict) -> Outcome {
-    let request = Request::read(call, body, true).await?;
-    if !request.target.is_empty() {
-        let detail = "target_backend_hash is not this server's store, which has no hash";
-        return Err(Failure::new(ErrorCode::TxnBackendMismatch, detail));
-    }
+    let (request, ()) = Request::read(call, body, true, |said| match said.target.is_empty() {
+        true => Ok(()),
+        false => {
+            let detail = "target_backend_hash is not this server's store, which has no hash";
+            Err(Failure::new(ErrorCode::TxnBackendMismatch, detail))
+        }
+    })
+    .await?;
     let txn = request.txn;
     let ask = if request.participants.is_empty() { TxnAsk::Tell } else { TxnAsk::Decide(verdict) };
     match call.node().decide_txn(request.op(ask)).await? {
@@ -146,7 +160,7 @@ pub(crate) async fn apply(call: &Call<'_>, body: Incoming, verdict: Verdict) -> 
 }
 
 pub(crate) async fn replay(call: &Call<'_>, body: Incoming) -> Outcome {
-    let request = Request::read(call, body, false).await?;
+    let (request, ()) = Request::read(call, body, false, |_| Ok(())).await?;
     let txn = request.txn;
     answer(txn, call.node().decide_txn(request.op(TxnAsk::Tell)).await?)
 }

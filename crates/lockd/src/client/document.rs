@@ -78,10 +78,13 @@ pub(super) async fn update(invocation: &Invocation) -> Outcome<()> {
         Form::Json => Payload::Stream(input::stream(source, compacting())),
         Form::Raw => Payload::Stream(input::stream(source, trimming())),
         Form::Yaml => {
-            let mut text = String::new();
-            source
-                .read_to_string(&mut text)
-                .map_err(|error| Failure::Local(format!("read {path}: {error}")))?;
+            // Beside the runtime's threads, or nothing else would be heeded meanwhile, an interrupt for example.
+            let read = tokio::task::spawn_blocking(move || {
+                let mut text = String::new();
+                source.read_to_string(&mut text).map(|_| text)
+            });
+            let text = read.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            let text = text.map_err(|error| Failure::Local(format!("read {path}: {error}")))?;
             Payload::Bytes(yaml::to_json(&text).map_err(Failure::Local)?.into())
         }
     };
