@@ -6,8 +6,13 @@
 //! the array has ended without it. Until then what the elements satisfy is put down in a [`Detour`] of the array, and
 //! counts when the array ends short of the index.
 
+mod detours;
+mod strings;
+
+use detours::{Detour, Scope};
+
 use super::{
-    long::{Long, Needs, STEP},
+    long::Long,
     probe::{Lower, Probe},
     route::{Looks, NONE, Routes, StepId},
     scan::Text,
@@ -47,27 +52,6 @@ struct Level {
     looks: Looks,
     /// Its only state leads to everything below, and by itself nowhere else.
     stays: bool,
-}
-
-/// An array whose elements are looked at instead of the array, as long as it turns out not to have an element of that
-/// index.
-#[derive(Clone, Debug, Default)]
-struct Detour {
-    /// The array around it that the same step also went through.
-    outer: Option<u32>,
-    /// The place of the array among the entered containers.
-    level: usize,
-    /// What the step itself depends on.
-    scope: u32,
-    /// Clauses that were satisfied through a member whose name is also this index.
-    satisfied: Vec<(u64, u32)>,
-}
-
-/// The condition that an array has no element of that index.
-#[derive(Clone, Copy, Debug)]
-struct Scope {
-    detour: u32,
-    index: u64,
 }
 
 /// The scope of what depends on nothing.
@@ -503,39 +487,6 @@ impl Evaluation {
         self.test_all(|probe, lower| probe.scalar(literal, whole, lower))
     }
 
-    /// The value is a string, or this is a part of it. The answer, if that decides it.
-    pub(crate) fn text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
-        if first && last && part.raw.len() <= STEP && !part.escaped {
-            return self.plain_text(part.raw);
-        }
-        self.other_text(part, first, last)
-    }
-
-    fn plain_text(&mut self, text: &[u8]) -> Option<bool> {
-        self.lower.forget();
-        self.test_all(|probe, lower| probe.text(text, lower))
-    }
-
-    /// A string with escapes, or a long one, or a part of one.
-    fn other_text(&mut self, part: Text<'_>, first: bool, last: bool) -> Option<bool> {
-        if first && last && part.raw.len() <= STEP {
-            self.lower.forget();
-            let mut text = std::mem::take(&mut self.text);
-            text.clear();
-            unescape(part.raw, &mut text);
-            let decided = self.test_all(|probe, lower| probe.text(&text, lower));
-            self.text = text;
-            return decided;
-        }
-        let mut long = std::mem::take(&mut self.long);
-        if first {
-            long.begin(self.gather_long_tests());
-        }
-        let decided = self.long_text(&mut long, part.raw, last);
-        self.long = long;
-        decided
-    }
-
     /// Runs the tests of all states on a value.
     #[inline(always)]
     fn test_all(&mut self, mut passes: impl FnMut(&Probe, &mut Lower) -> bool) -> Option<bool> {
@@ -550,73 +501,6 @@ impl Evaluation {
                 {
                     return Some(decided);
                 }
-            }
-        }
-        None
-    }
-
-    fn gather_long_tests(&mut self) -> Needs {
-        let mut needs = Needs::default();
-        self.long_tests.clear();
-        for place in 0..self.next.len() {
-            let Some(&state) = self.next.get(place) else { break };
-            let ends = self.routes.steps.get(state.step as usize).map_or(0, |step| step.ends.len());
-            for end in 0..ends {
-                let Some(clause) = self.end(state.step, end) else { continue };
-                let Some(probe) = self.probes.get(clause as usize) else { continue };
-                needs.head = needs.head.max(probe.head);
-                needs.reach = needs.reach.max(probe.longest_needle());
-                needs.folds |= probe.folds();
-                self.long_tests.push((clause, state.scope));
-            }
-        }
-        needs
-    }
-
-    fn long_text(&mut self, long: &mut Long, raw: &[u8], last: bool) -> Option<bool> {
-        for step in raw.chunks(STEP) {
-            if self.long_tests.is_empty() || !long.is_wanted() {
-                break;
-            }
-            let (plain, lower) = long.step(step);
-            if let Some(decided) = self.search(plain, lower) {
-                return Some(decided);
-            }
-        }
-        if !last {
-            return None;
-        }
-        let (plain, lower) = long.end();
-        if let Some(decided) = self.search(plain, lower) {
-            return Some(decided);
-        }
-        self.lower.forget();
-        for place in 0..self.long_tests.len() {
-            let Some(&(clause, scope)) = self.long_tests.get(place) else { break };
-            let Some(probe) = self.probes.get(clause as usize) else { continue };
-            let passed = !probe.searches()
-                && if long.is_whole() {
-                    probe.text(&long.head, &mut self.lower)
-                } else {
-                    probe.long_text(&long.head)
-                };
-            if passed && let Some(decided) = self.satisfy(clause, scope) {
-                return Some(decided);
-            }
-        }
-        None
-    }
-
-    fn search(&mut self, plain: &[u8], lower: &[u8]) -> Option<bool> {
-        let mut place = 0;
-        while let Some(&(clause, scope)) = self.long_tests.get(place) {
-            if self.probes.get(clause as usize).is_some_and(|probe| probe.finds(plain, lower)) {
-                self.long_tests.swap_remove(place);
-                if let Some(decided) = self.satisfy(clause, scope) {
-                    return Some(decided);
-                }
-            } else {
-                place += 1;
             }
         }
         None
@@ -726,54 +610,5 @@ impl Evaluation {
             *live = live.wrapping_add_signed(change);
             at = self.routes.steps.get(at as usize).map_or(NONE, |step| step.parent);
         }
-    }
-
-    fn new_detour(&mut self, detour: Detour) -> u32 {
-        let index = self.detour_count;
-        match self.detours.get_mut(index) {
-            Some(place) => {
-                // Its list keeps its memory.
-                place.satisfied.clear();
-                (place.outer, place.level, place.scope) = (detour.outer, detour.level, detour.scope);
-            }
-            None => self.detours.push(detour),
-        }
-        self.detour_count += 1;
-        index as u32
-    }
-
-    /// The detours of an array end with it: what depended on indexes that it does not have is true.
-    fn end_detours(&mut self, level: Level) -> Option<bool> {
-        let mut answer = None;
-        for index in level.detours..self.detour_count {
-            let Some(detour) = self.detours.get_mut(index) else { break };
-            let (outer, scope) = (detour.outer, detour.scope);
-            let mut list = std::mem::take(&mut detour.satisfied);
-            for &(wanted, clause) in list.iter().filter(|(wanted, _)| *wanted >= level.elements) {
-                match outer.and_then(|outer| self.detours.get_mut(outer as usize)) {
-                    Some(outer) => outer.put_down(wanted, clause),
-                    None => answer = answer.or(self.satisfy(clause, scope)),
-                }
-            }
-            list.clear();
-            if let Some(detour) = self.detours.get_mut(index) {
-                detour.satisfied = list;
-            }
-        }
-        self.detour_count = level.detours;
-        answer
-    }
-}
-
-impl Detour {
-    fn put_down(&mut self, index: u64, clause: u32) {
-        if self.satisfied.last() == Some(&(index, clause)) {
-            return;
-        }
-        if self.satisfied.len() == self.satisfied.capacity() {
-            self.satisfied.sort_unstable();
-            self.satisfied.dedup();
-        }
-        self.satisfied.push((index, clause));
     }
 }
