@@ -5,6 +5,8 @@
 
 #[path = "turns/bench.rs"]
 mod bench;
+#[path = "turns/holders.rs"]
+mod holders;
 #[path = "turns/queues.rs"]
 mod queues;
 #[path = "turns/time.rs"]

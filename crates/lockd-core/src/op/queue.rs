@@ -181,6 +181,22 @@ pub struct Delivery {
     pub state: Option<StateDelivery>,
 }
 
+impl Delivery {
+    /// With which whoever gets it settles it.
+    pub fn handle(&self) -> Handle {
+        let state = self.state.as_ref();
+        Handle {
+            queue: self.queue.clone(),
+            message: Some(self.message),
+            lease: Some(self.lease),
+            token: self.token as i64,
+            txn: Some(Some(self.txn)),
+            meta_etag: Some(self.meta_etag),
+            state: state.map(|state| StateHandle { lease: Some(state.lease), token: state.token as i64 }),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDelivery {
     /// The ETag of the state marker.

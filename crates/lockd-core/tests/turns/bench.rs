@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use lockd_core::op::{
-    Acquire, Claim, Content, DecideTxn, Delivery, DeliveryIds, Dequeue, Enqueue, Expect, Granted, Handle,
-    Keepalive, Op, Reason, Reply, Source, StateHandle, TxnAsk, TxnClaim, TxnState, Update,
+    Acquire, Claim, Content, DecideTxn, Delivery, DeliveryIds, Dequeue, Enqueue, Expect, Granted, Keepalive,
+    Op, Reason, Reply, Source, TxnAsk, TxnClaim, TxnState, Update,
 };
 use lockd_core::records::key::{self, ContentId, Digest, KeyRecord, Lease};
 use lockd_core::records::ready::{self, Place};
@@ -49,11 +49,15 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Bench {
+        Bench::with_idle_lanes(64)
+    }
+
+    pub(crate) fn with_idle_lanes(idle_lanes: usize) -> Bench {
         let limits = Limits { default_ttl_ms: 30_000, max_ttl_ms: 3_600_000, acquire_block_ms: 1000 };
         Bench {
             core: Core::new(Settings {
                 limits,
-                idle_lanes: 64,
+                idle_lanes,
                 idle_queues: 8,
                 txn_retention_ms: 600_000,
                 strides: Strides::default(),
@@ -307,17 +311,4 @@ impl Bench {
 
 pub(crate) fn claim(granted: &Granted) -> Claim {
     Claim { lease: Some(granted.lease), token: granted.token as i64, txn: TxnClaim::Is(Some(granted.txn)) }
-}
-
-pub(crate) fn handle(delivery: &Delivery) -> Handle {
-    let state = delivery.state.as_ref();
-    Handle {
-        queue: delivery.queue.clone(),
-        message: Some(delivery.message),
-        lease: Some(delivery.lease),
-        token: delivery.token as i64,
-        txn: Some(Some(delivery.txn)),
-        meta_etag: Some(delivery.meta_etag),
-        state: state.map(|state| StateHandle { lease: Some(state.lease), token: state.token as i64 }),
-    }
 }

@@ -4,7 +4,7 @@ use lockd_core::op::{Abandon, Ack, Extend, Intent, Nack, Op, Reason, Reply, Tend
 use lockd_core::records::key::Lease;
 use lockd_wire::KeyId;
 
-use crate::bench::{Bench, handle, key, queue, txn};
+use crate::bench::{Bench, key, queue, txn};
 
 #[test]
 fn a_message_that_is_freed_while_another_queue_is_served_can_be_delivered_again() {
@@ -61,7 +61,7 @@ fn with_a_stranger(bench: &mut Bench) -> (lockd_wire::QueueId, KeyId, lockd_core
     for _ in 0..2 {
         let op = bench.dequeue_op(&q, -1, true, 1);
         let delivery = bench.deliveries(op).remove(0);
-        let nack = Nack { handle: handle(&delivery), delay_seconds: 0, intent: Intent::Defer };
+        let nack = Nack { handle: delivery.handle(), delay_seconds: 0, intent: Intent::Defer };
         assert!(matches!(bench.get(Op::Nack(nack)), Reply::Requeued { .. }));
     }
     let stranger = bench.acquire(&state_key, Some(txn(3)), 600);
@@ -76,7 +76,7 @@ fn an_ack_leaves_a_strangers_lease_on_the_state_alone() {
     let (q, state_key, stranger) = with_a_stranger(&mut bench);
     let op = bench.dequeue_op(&q, -1, false, 1);
     let delivery = bench.deliveries(op).remove(0);
-    let ack = Ack { handle: handle(&delivery), state_etag: None };
+    let ack = Ack { handle: delivery.handle(), state_etag: None };
     assert!(matches!(bench.get(Op::Ack(ack)), Reply::Acked { .. }));
     let op = bench.acquire_op(&state_key, None, 60);
     assert!(matches!(bench.get(Op::Acquire(op)), Reply::Refused(_)), "two hold one lease");
@@ -96,7 +96,7 @@ fn the_end_of_a_dead_letter_leaves_a_strangers_lease_on_the_state_alone() {
         let op = bench.dequeue_op(&q, -1, false, 1);
         let delivery = bench.deliveries(op).remove(0);
         message_key = KeyId::of_message(&q, delivery.message);
-        let nack = Nack { handle: handle(&delivery), delay_seconds: 0, intent: Intent::Failure(None) };
+        let nack = Nack { handle: delivery.handle(), delay_seconds: 0, intent: Intent::Failure(None) };
         assert!(matches!(bench.get(Op::Nack(nack)), Reply::Requeued { .. }));
     }
     assert!(matches!(bench.get(Op::Tend(Tend::Purge(message_key.clone()))), Reply::Tended(true)));
@@ -143,10 +143,27 @@ fn a_refused_extend_rests_on_the_state_it_has_seen() {
     bench.slow = true;
     let key = KeyId::of_queue_state(&q, delivery.message);
     bench.ask(Op::Abandon(Abandon { key, lease: state.lease }));
-    let asked = bench.ask(Op::Extend(Extend { handle: handle(&delivery), by_seconds: 60 }));
+    let asked = bench.ask(Op::Extend(Extend { handle: delivery.handle(), by_seconds: 60 }));
     assert!(bench.take(asked).is_none(), "the end of the state's lease may be lost");
     bench.sync();
     assert!(
         matches!(bench.take(asked), Some(Reply::Refused(refusal)) if refusal.reason == Reason::LeaseRequired)
     );
+}
+
+/// Each look at the queue needs the records of all the messages that it passes by, and of their states.
+#[test]
+fn a_stateful_consumer_passes_by_more_than_fits_into_memory() {
+    let mut bench = Bench::with_idle_lanes(1);
+    let jobs = queue("jobs");
+    for _ in 0..6 {
+        let message = bench.enqueue(&jobs, 0);
+        bench.acquire(&KeyId::of_queue_state(&jobs, message), None, 60);
+    }
+    let op = bench.dequeue_op(&jobs, 30, true, 1);
+    let waiting = bench.ask(Op::Dequeue(op));
+    assert!(bench.take(waiting).is_none());
+    let free = bench.enqueue(&jobs, 0);
+    let Some(Reply::Delivered(deliveries)) = bench.take(waiting) else { panic!("it is not served") };
+    assert_eq!(deliveries[0].message, free);
 }

@@ -5,7 +5,7 @@ use lockd_core::op::{DecideTxn, Extend, Op, Reason, Reply, TxnAsk, TxnState};
 use lockd_core::records::txn::Verdict;
 use lockd_wire::{KeyId, TxnId};
 
-use crate::bench::{Bench, handle, key, queue, txn};
+use crate::bench::{Bench, key, queue, txn};
 
 const COMMIT: TxnAsk = TxnAsk::Decide(Verdict::Commit);
 
@@ -45,7 +45,7 @@ fn a_prepared_transaction_lives_as_long_as_its_messages_are_extended() {
     bench.decide(txn(1), TxnAsk::Prepare, &[]).unwrap();
     for _ in 0..5 {
         bench.pass(40_000);
-        match bench.get(Op::Extend(Extend { handle: handle(&delivery), by_seconds: 60 })) {
+        match bench.get(Op::Extend(Extend { handle: delivery.handle(), by_seconds: 60 })) {
             Reply::Extended(extended) => delivery.meta_etag = extended.meta_etag,
             other => panic!("{other:?}"),
         }

@@ -152,18 +152,7 @@ impl Client {
 
 fn parcel_of(delivery: &Delivery) -> Parcel {
     Parcel {
-        handle: Handle {
-            queue: delivery.queue.clone(),
-            message: Some(delivery.message),
-            lease: Some(delivery.lease),
-            token: delivery.token as i64,
-            txn: Some(Some(delivery.txn)),
-            meta_etag: Some(delivery.meta_etag),
-            state: delivery
-                .state
-                .as_ref()
-                .map(|state| StateHandle { lease: Some(state.lease), token: state.token as i64 }),
-        },
+        handle: delivery.handle(),
         txn: delivery.txn,
         marker: delivery.state.as_ref().map(|state| state.marker),
     }
