@@ -302,8 +302,14 @@ impl Oracle {
         if state_of.as_ref().is_some_and(erased) {
             ways.push((KeyModel::default(), Kind::WithMessage));
         }
-        // Released alone or given back with its message, a state becomes the same; only one of these has to come in a pair.
-        ways.sort_by_key(|(_, kind)| !matches!(kind, Kind::Released(_)));
+        // Released alone or given back with its message, a state becomes the same; only one of these has to come in a pair. The
+        // same goes for an extend that changes no time and an update that was there before, where the pair has come.
+        let paired = state_of.as_ref().is_some_and(|message| moved.iter().any(|other| other.key == *message));
+        ways.sort_by_key(|(_, kind)| match kind {
+            Kind::Released(_) => 0,
+            Kind::Changed(_) if paired => 2,
+            _ => 1,
+        });
         ways
     }
 
