@@ -119,7 +119,13 @@ impl Call {
             }
         }
         if !settings.if_etag.is_empty() {
-            self.headers.push((header::IF_STATE_ETAG, settings.if_etag.clone()));
+            let etag = settings.if_etag.trim();
+            if etag.is_empty() {
+                return Err(Failure::Usage(
+                    "--if-etag is blank; leave it out to write without a condition".into(),
+                ));
+            }
+            self.headers.push((header::IF_STATE_ETAG, etag.to_owned()));
         }
         Ok(self)
     }

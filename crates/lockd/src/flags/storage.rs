@@ -81,7 +81,7 @@ pub(super) const FLAGS: &[Flag] = &[
         kind: Kind::Duration(|settings, time| settings.acquire_block = time),
         default: "60s",
         range: Range::ZeroIsDefault,
-        help: "Longest time an acquire waits in line on the server. 0 means the default.",
+        help: "How long an acquire that asks for less than -1 seconds waits in line; others wait for as long as they ask. 0 means the default.",
         ..Flag::SERVER
     },
     Flag {
