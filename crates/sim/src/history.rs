@@ -64,6 +64,8 @@ struct Open {
     ends: Option<(TxnId, bool)>,
     /// The key whose lease is wanted for as long as it takes.
     waits_for: Option<KeyId>,
+    /// The lease that lasts no longer than this, once the request is carried out.
+    shortens: Option<(LeaseId, u64)>,
     /// What a commit must make visible: leases on keys with the versions that clients were told.
     commits: Vec<(LeaseId, KeyId, u64)>,
 }
@@ -77,7 +79,7 @@ impl History {
 
     pub fn asked(&mut self, id: RequestId, op: &Op, limits: &Limits) {
         let floor = op.key().and_then(|key| self.keys.get(key)).map_or(0, |seen| seen.version);
-        let (mut commits, mut ends) = (Vec::new(), None);
+        let (mut commits, mut ends, mut shortens) = (Vec::new(), None, None);
         match op {
             Op::Release(op) => {
                 let txn = op.claim.lease.and_then(|lease| self.holdings.get(&lease)).map(|own| own.txn);
@@ -109,6 +111,7 @@ impl History {
             }
             Op::Keepalive(op) => {
                 let soonest = self.now + limits.ttl_ms(op.ttl_seconds);
+                shortens = op.claim.lease.map(|lease| (lease, soonest));
                 if let Some(holding) = op.claim.lease.and_then(|lease| self.holdings.get_mut(&lease)) {
                     holding.until = holding.until.min(soonest);
                 }
@@ -133,7 +136,7 @@ impl History {
             Op::Acquire(op) if op.block_seconds == 0 && !op.if_not_exists => Some(op.key.clone()),
             _ => None,
         };
-        self.open.insert(id, Open { floor, ends, waits_for, commits });
+        self.open.insert(id, Open { floor, ends, waits_for, shortens, commits });
     }
 
     fn entrust(&mut self, txn: Option<TxnId>, commit: bool) -> Option<(TxnId, bool)> {
@@ -202,8 +205,11 @@ impl History {
             }
             Shape::Renewed { expires, .. } => {
                 let lease = if let Op::Keepalive(op) = op { op.claim.lease } else { None };
+                // One that was sent after this may have been carried out, too, though nobody will ever hear of it.
+                let others = self.open.values().filter_map(|open| open.shortens);
+                let until = others.filter(|(other, _)| Some(*other) == lease).map(|(_, until)| until).min();
                 if let Some(holding) = lease.and_then(|lease| self.holdings.get_mut(&lease)) {
-                    holding.until = *expires;
+                    holding.until = until.unwrap_or(*expires).min(*expires);
                 }
                 Ok(())
             }
